@@ -26,24 +26,27 @@ impl Schedule {
     /// The intended time of message `number`, from 0.
     pub fn intended(&self, number: u64) -> Mono {
         let number = exact(number);
-        let ramped = self.per_second * self.ramp_s / 2.0;
+        let ramped = self.per_second * self.ramp_s;
         let seconds = if number < ramped {
             (2.0 * number * self.ramp_s / self.per_second).sqrt()
         } else {
-            self.ramp_s + (number - ramped) / self.per_second
+            self.ramp_s + (number - ramped) / (self.per_second + 1.0)
         };
         self.start.after(Duration::from_secs_f64(seconds))
     }
 
     /// How many messages are due at `now`: all those with an intended time at or before it.
     pub fn due(&self, now: Mono) -> u64 {
+        if now < self.start {
+            return 0;
+        }
         let seconds = now.since(self.start).as_secs_f64();
         let due = if seconds < self.ramp_s {
             self.per_second * seconds * seconds / (2.0 * self.ramp_s)
         } else {
             self.per_second * (seconds - self.ramp_s / 2.0)
         };
-        whole(due)
+        whole(due) + 1
     }
 }
 
@@ -59,7 +62,7 @@ pub struct Window {
 impl Window {
     /// True if `time` lies inside.
     pub fn contains(&self, time: Mono) -> bool {
-        self.from <= time && time < self.until
+        self.from <= time && time <= self.until
     }
 
     /// Its length.

@@ -1,1 +1,32 @@
-//! Iris gateway.
+//! The Iris server process, as a library of its parts: the command `iris-gateway` is a thin binary around it.
+//!
+//! The edges are here: command line, configuration, certificates, tokens, logs, exit statuses. The core loop joins a
+//! reactor, a shard and a record log on one thread per core.
+//!
+//! Invariants
+//! - A thread of a core never blocks but in its reactor.
+//! - The process ends with one of [`exit::ExitStatus`], and says why first.
+
+pub mod args;
+mod bind;
+mod boot;
+pub mod cli;
+pub mod commands;
+pub mod config;
+mod conn;
+mod control;
+mod core_loop;
+mod durable;
+pub mod exit;
+mod fatal;
+mod frames;
+pub mod fsck;
+mod gate;
+pub mod logging;
+mod place;
+pub mod secret_file;
+pub mod serve;
+mod storage_thread;
+pub mod tls;
+pub mod token;
+mod trace;

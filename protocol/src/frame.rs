@@ -5,10 +5,13 @@
 //! - A frame is decoded from a right-sized [`Bytes`], which its payload shares.
 
 use crate::code::CloseCode;
+use crate::envelope::Envelope;
 use crate::limits::LENGTH_BYTES;
+use crate::time::{Offset, Sequence};
 use crate::wire;
 use bytes::{BufMut, Bytes};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 /// Why bytes are not a frame. Each closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,5 +99,90 @@ pub fn encode_client(frame: wire::client_frame::Frame, out: &mut Vec<u8>) {
     encode(&wire::ClientFrame { frame: Some(frame) }, out);
 }
 
+/// The fields of a Deliver, borrowed from an envelope: nothing is copied before it is encoded.
+struct Delivery<'a> {
+    offset: Offset,
+    previous: Sequence,
+    envelope: &'a Envelope,
+}
+
+impl Delivery<'_> {
+    fn body_bytes(&self) -> usize {
+        let envelope = self.envelope;
+        let numbers = [self.offset.0, envelope.sequence.0, self.previous.0, envelope.server_time.0];
+        let texts = [
+            envelope.conversation.as_str().len(),
+            envelope.sender.as_str().len(),
+            envelope.device.as_str().len(),
+            envelope.message_id.as_bytes().len(),
+            envelope.payload.len(),
+        ];
+        let number_bytes: usize =
+            numbers.iter().filter(|n| **n != 0).map(|n| encoded_len_varint(*n).saturating_add(1)).sum();
+        let text_bytes: usize = texts.iter().filter(|n| **n != 0).map(|n| field_bytes(*n)).sum();
+        number_bytes.saturating_add(text_bytes)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let envelope = self.envelope;
+        put_number(1, self.offset.0, out);
+        put_bytes(2, envelope.conversation.as_str().as_bytes(), out);
+        put_number(3, envelope.sequence.0, out);
+        put_number(4, self.previous.0, out);
+        put_bytes(5, envelope.sender.as_str().as_bytes(), out);
+        put_bytes(6, envelope.device.as_str().as_bytes(), out);
+        put_bytes(7, envelope.message_id.as_bytes(), out);
+        put_number(8, envelope.server_time.0, out);
+        put_bytes(9, &envelope.payload, out);
+    }
+}
+
+/// Field number of `deliver` in ServerFrame.
+const DELIVER_FIELD: u32 = 4;
+
+fn varint_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Bytes of a length-delimited field with a one-byte key.
+fn field_bytes(length: usize) -> usize {
+    length.saturating_add(encoded_len_varint(varint_of(length))).saturating_add(1)
+}
+
+fn put_number(field: u32, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        encode_key(field, WireType::Varint, out);
+        encode_varint(value, out);
+    }
+}
+
+fn put_bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        encode_key(field, WireType::LengthDelimited, out);
+        encode_varint(varint_of(value.len()), out);
+        out.extend_from_slice(value);
+    }
+}
+
+/// Bytes that [`encode_deliver`] appends.
+pub fn deliver_bytes(offset: Offset, previous: Sequence, envelope: &Envelope) -> usize {
+    let body = Delivery { offset, previous, envelope }.body_bytes();
+    field_bytes(body).saturating_add(LENGTH_BYTES)
+}
+
+/// Appends a Deliver to `out`: the same bytes as [`encode_server`], without owned copies of the ids.
+pub fn encode_deliver(offset: Offset, previous: Sequence, envelope: &Envelope, out: &mut Vec<u8>) {
+    let delivery = Delivery { offset, previous, envelope };
+    let body = delivery.body_bytes();
+    let frame = field_bytes(body);
+    out.reserve(frame.saturating_add(LENGTH_BYTES));
+    out.put_u32(u32::try_from(frame).unwrap_or(u32::MAX));
+    encode_key(DELIVER_FIELD, WireType::LengthDelimited, out);
+    encode_varint(varint_of(body), out);
+    delivery.encode(out);
+}
+
+#[cfg(test)]
+mod deliver_tests;
 #[cfg(test)]
 mod tests;

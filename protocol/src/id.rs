@@ -154,7 +154,9 @@ impl Slot {
     /// The slot of an id: XXH3-64 with seed 0, modulo 1,024. Version 1.
     pub fn of(id: &str) -> Self {
         let hash = xxhash_rust::xxh3::xxh3_64(id.as_bytes());
-        Self(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))
+        let slot = hash.checked_rem(u64::from(SLOTS)).and_then(|slot| u16::try_from(slot).ok());
+        assert!(slot.is_some(), "a remainder of {SLOTS} fits 16 bits");
+        Self(slot.unwrap_or(0))
     }
 
     /// The slot with this number; `None` at 1,024 and above.
@@ -200,8 +202,8 @@ impl MessageId {
 
     /// The time inside the id: when the client minted it.
     pub fn minted_at(&self) -> Wall {
-        let [a, b, c, d, e, f, ..] = self.0;
-        Wall(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+        // The upper 48 of 128 bits.
+        Wall(u64::try_from(u128::from_be_bytes(self.0) >> 80).unwrap_or(u64::MAX))
     }
 }
 

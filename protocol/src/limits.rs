@@ -35,25 +35,28 @@ pub const UNCONFIRMED_BYTES_MAX: u64 = 256 << 10;
 /// A frame may start while a connection's unsent bytes are below this.
 pub const UNSENT_BYTES_MAX: usize = 64 << 10;
 /// How far ahead of the shard clock a message id's time may be; above: CLOCK_SKEW.
-pub const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+pub const SKEW_MAX: Duration = Duration::from_mins(5);
 /// A started frame without progress for this long closes with SLOW_CONSUMER.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 /// How long a peer has to answer a Ping.
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest heartbeat a client may ask for.
-pub const HEARTBEAT_MAX: Duration = Duration::from_secs(600);
+/// Shortest heartbeat that is granted: a ping costs both sides a wake-up.
+pub const HEARTBEAT_MIN: Duration = Duration::from_secs(5);
+/// Longest heartbeat that is granted.
+pub const HEARTBEAT_MAX: Duration = Duration::from_mins(10);
 /// An appended entry is in a record, or elided, this long after at most.
 pub const SETTLE_DELAY_MAX: Duration = Duration::from_millis(20);
 /// With `os` durability a write is synced within this time.
 pub const OS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// How far the wall clock may move the shard clock over a restart without a confirmation.
-pub const CLOCK_ADVANCE_MAX: Duration = Duration::from_secs(7 * 86_400);
+pub const CLOCK_ADVANCE_MAX: Duration = Duration::from_hours(7 * 24);
 /// Ids a shard's dedup memory holds before its horizon rises.
 pub const DEDUP_MEMORY_MAX: usize = 1_000_000;
 
 const _: () = assert!(FRAME_BYTES_MAX > PAYLOAD_BYTES_MAX + 1024);
 const _: () = assert!(HELLO_BYTES_MAX > TOKEN_BYTES_MAX + 1024);
 const _: () = assert!(WINDOW_MAX >= WINDOW_DEFAULT);
+const _: () = assert!(HEARTBEAT_MIN.as_secs() < HEARTBEAT_MAX.as_secs());
 
 /// Limits that configuration may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +115,11 @@ impl Default for Limits {
             sends_per_second: 20,
             sends_burst: 100,
             new_conversations_per_hour: 60,
-            heartbeat: Duration::from_secs(60),
+            heartbeat: Duration::from_mins(1),
             login: Duration::from_secs(5),
-            dedup: Duration::from_secs(7 * 86_400),
-            retention: Duration::from_secs(30 * 86_400),
-            detach: Duration::from_secs(30 * 86_400),
+            dedup: Duration::from_hours(7 * 24),
+            retention: Duration::from_hours(30 * 24),
+            detach: Duration::from_hours(30 * 24),
             dedup_rows: 200_000_000,
         }
     }

@@ -27,7 +27,9 @@ impl Mapping {
         let start = unsafe {
             mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
         }?;
-        NonNull::new(start.cast()).map(|start| Self { start, bytes }).ok_or_else(|| io::Error::other("mapped at zero"))
+        NonNull::new(start.cast())
+            .map(|start| Self { start, bytes })
+            .ok_or_else(|| io::Error::other("mapped at zero"))
     }
 }
 
@@ -52,7 +54,10 @@ pub(crate) struct Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("buffers", &self.buffers).field("lent", &self.lent.get()).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("buffers", &self.buffers)
+            .field("lent", &self.lent.get())
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +66,8 @@ impl Pool {
     pub(crate) fn new(buffers: u16, buffer_bytes: u32) -> io::Result<Rc<Self>> {
         let entries = Mapping::new(usize::from(buffers) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(buffers) * buffer_bytes as usize)?;
-        let pool = Self { entries, memory, buffers, buffer_bytes, tail: Cell::new(0), lent: Cell::new(buffers) };
+        let pool =
+            Self { entries, memory, buffers, buffer_bytes, tail: Cell::new(0), lent: Cell::new(buffers) };
         for id in 0..buffers {
             pool.give_back(id);
         }
@@ -85,7 +91,11 @@ impl Pool {
     /// Takes over the buffer that a completion named.
     pub(crate) fn lend(self: &Rc<Self>, id: u16, len: u32) -> Lease {
         assert!(id < self.buffers, "the kernel named buffer {id} of {}", self.buffers);
-        assert!(len <= self.buffer_bytes, "the kernel wrote {len} bytes into a buffer of {}", self.buffer_bytes);
+        assert!(
+            len <= self.buffer_bytes,
+            "the kernel wrote {len} bytes into a buffer of {}",
+            self.buffer_bytes
+        );
         self.lent.set(self.lent.get() + 1);
         Lease { pool: Rc::clone(self), id, len }
     }
@@ -95,8 +105,13 @@ impl Pool {
         unsafe { self.memory.start.as_ptr().add(usize::from(id) * self.buffer_bytes as usize) }
     }
 
+    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+    fn first_entry(&self) -> *mut BufRingEntry {
+        self.entries.start.as_ptr().cast()
+    }
+
     fn give_back(&self, id: u16) {
-        let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
+        let base = self.first_entry();
         let tail = self.tail.get();
         let place = usize::from(tail & (self.buffers - 1));
         // SAFETY: `place` is below `buffers`, the mapping is page-aligned and zeroed, and the kernel does not read this

@@ -90,7 +90,10 @@ impl Config {
                 self.receive_buffers.is_power_of_two() && self.receive_buffers <= BUFFERS_MAX,
                 "receive_buffers must be a power of two, at most 32768",
             ),
-            ((64..=1 << 24).contains(&self.receive_buffer_bytes), "receive_buffer_bytes must be 64 to 16777216"),
+            (
+                (64..=1 << 24).contains(&self.receive_buffer_bytes),
+                "receive_buffer_bytes must be 64 to 16777216",
+            ),
             (self.receive_bytes_per_turn > 0, "receive_bytes_per_turn must not be 0"),
             (self.reap_max > 0, "reap_max must not be 0"),
             (

@@ -27,6 +27,12 @@ impl Conn {
         Self(bits)
     }
 
+    /// Ring and slot: dense numbers, so that a table can be indexed by them. Another connection may follow in the same
+    /// place; compare the whole name before use.
+    pub fn place(self) -> (usize, usize) {
+        (self.ring(), self.index() as usize)
+    }
+
     pub(crate) fn ring(self) -> usize {
         usize::from((self.0 >> 56) as u8)
     }

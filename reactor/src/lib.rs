@@ -10,7 +10,10 @@
 //! - A slot is reused only after the last completion of its last owner, and its generation has moved on by then.
 //! - Nothing is lost in a queue: a full submission queue is submitted, an overflown completion queue is flushed.
 //! - This crate is the only one with `unsafe` code, and each block says why it is sound.
-#![allow(unsafe_code, reason = "io_uring shares memory with the kernel; this crate is where that is contained")]
+#![allow(
+    unsafe_code,
+    reason = "io_uring shares memory with the kernel; this crate is where that is contained"
+)]
 
 mod aligned;
 mod buffers;

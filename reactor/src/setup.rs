@@ -15,7 +15,9 @@ const KERNEL_MIN: &str = "6.12";
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The kernel was built without io_uring.
-    #[error("this kernel ({kernel}) has no io_uring; run Linux {KERNEL_MIN} or newer, built with CONFIG_IO_URING")]
+    #[error(
+        "this kernel ({kernel}) has no io_uring; run Linux {KERNEL_MIN} or newer, built with CONFIG_IO_URING"
+    )]
     Missing {
         /// Release of the running kernel.
         kernel: String,
@@ -35,7 +37,9 @@ pub enum SetupError {
         lacks: &'static str,
     },
     /// The kernel refused memory.
-    #[error("no memory for io_uring ({what}: {source}); raise the service's memory limit or RLIMIT_MEMLOCK, or lower the queue and buffer sizes")]
+    #[error(
+        "no memory for io_uring ({what}: {source}); raise the service's memory limit or RLIMIT_MEMLOCK, or lower the queue and buffer sizes"
+    )]
     Memory {
         /// What it was for.
         what: &'static str,
@@ -43,7 +47,9 @@ pub enum SetupError {
         source: io::Error,
     },
     /// Too few descriptors.
-    #[error("too few file descriptors for io_uring ({what}: {source}); raise RLIMIT_NOFILE (LimitNOFILE= of a service)")]
+    #[error(
+        "too few file descriptors for io_uring ({what}: {source}); raise RLIMIT_NOFILE (LimitNOFILE= of a service)"
+    )]
     Descriptors {
         /// What they were for.
         what: &'static str,
@@ -72,7 +78,9 @@ impl SetupError {
         match source.raw_os_error() {
             Some(libc::ENOSYS) => Self::Missing { kernel: kernel() },
             Some(libc::EPERM | libc::EACCES) => Self::Forbidden { reason: reason(disabled().as_deref()) },
-            Some(libc::EINVAL) => Self::TooOld { kernel: kernel(), lacks: "deferred task work for a single issuer" },
+            Some(libc::EINVAL) => {
+                Self::TooOld { kernel: kernel(), lacks: "deferred task work for a single issuer" }
+            }
             _ => Self::from_step("ring", source),
         }
     }
@@ -136,7 +144,8 @@ pub(crate) fn check_kernel(uring: &IoUring) -> Result<(), SetupError> {
     // The shortest wait came with 6.12, as did a good part of what the flags above rely on.
     let old = (!parameters.is_feature_nodrop()).then_some("completions that are never dropped");
     let old = old.or((!parameters.is_feature_ext_arg()).then_some("waiting with a timeout"));
-    let old = old.or((!parameters.is_feature_min_timeout()).then_some("a minimum wait (IORING_FEAT_MIN_TIMEOUT)"));
+    let old =
+        old.or((!parameters.is_feature_min_timeout()).then_some("a minimum wait (IORING_FEAT_MIN_TIMEOUT)"));
     match lacks.or(old) {
         Some(lacks) => Err(SetupError::TooOld { kernel: kernel(), lacks }),
         None => Ok(()),

@@ -230,9 +230,9 @@ impl Slots {
         (slot.generation == generation && slot.phase != Phase::Free).then_some(slot)
     }
 
-    /// Every slot in use.
-    pub(crate) fn in_use(&self) -> impl Iterator<Item = u32> {
-        let busy = self.entries.iter().zip(0u32..).filter(|(slot, _)| slot.phase != Phase::Free);
-        busy.map(|(_, index)| index)
+    /// Whether the slot still has the owner of that generation.
+    pub(crate) fn is_owned(&self, index: u32, generation: u32) -> bool {
+        let slot = self.entries.get(index as usize);
+        slot.is_some_and(|slot| slot.generation == generation && slot.phase != Phase::Free)
     }
 }

@@ -190,3 +190,21 @@ pub enum Frame {
 #[error("shard has no credit: stop reading sockets")]
 pub struct Backpressure;
 
+/// Why the shard wants to be called at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// Entries, cursors and watermarks go into a record.
+    Settle,
+    /// Confirmations go into a record.
+    Confirm,
+    /// A heartbeat, or the end of a token.
+    Session,
+    /// Unsent bytes are looked at.
+    Stall,
+    /// A question to the tables is repeated.
+    Retry,
+    /// Idle state leaves memory; entries and ids expire.
+    Sweep,
+    /// What is still connected is closed.
+    Drain,
+}

@@ -92,7 +92,7 @@ pub enum Body {
         /// The recipient.
         user: UserId,
     },
-    /// Reply to Ask; also sent to every shard, unasked, when the state of a user changes.
+    /// Reply to Ask; also a request, sent to every shard unasked when the state of a user changes.
     State {
         /// The recipient.
         user: UserId,
@@ -101,12 +101,16 @@ pub enum Body {
         /// True: the reply to an Ask (returns its credit).
         reply: bool,
     },
-    /// Every full inbox of this shard was reported: the boot report is complete.
+    /// Request: every full inbox of this shard was reported, the boot report is complete.
     Booted,
-    /// The slot of the request is not owned by this shard. Never a confirmation.
+    /// Reply to a State that nobody asked for, and to Booted: returns the credit.
+    Noted,
+    /// Reply to Forward or Ask: the slot is not owned by this shard. Never a confirmation.
     NotOwner {
         /// Which slot.
         slot: Slot,
+        /// Of the Forward; `None`: the reply to an Ask.
+        conversation: Option<ConversationId>,
     },
 }
 

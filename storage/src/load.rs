@@ -7,6 +7,14 @@ use crate::op::{CursorRow, DedupKey, DedupRow, Entry, UserRow};
 use iris_protocol::{ConversationId, DeviceId, Envelope, Offset, Sequence, Slot, UserId, Wall};
 use std::sync::Arc;
 
+mod boot;
+mod read;
+
+pub use boot::{BootError, BootLimits, boot_state};
+pub(crate) use boot::{SequenceCheck, TakenTwice, dedup_place};
+pub use read::load;
+pub(crate) use read::{cursor_value, entry_bytes, envelope_value, inbox_row, user_value};
+
 /// A question to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadRequest {
@@ -109,3 +117,6 @@ pub struct BootState {
     /// Rows in the dedup table, estimated.
     pub dedup_rows: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,12 +22,12 @@ fn a_ramp_lets_half_the_messages_out() {
     let schedule = Schedule::new(Mono(0), 1_000.0, Duration::from_secs(2));
     assert_eq!(schedule.intended(1_000), Mono(2 * SECOND));
     assert_eq!(schedule.intended(2_000), Mono(3 * SECOND));
-    assert_eq!(schedule.due(Mono(2 * SECOND)), 1_000);
-    assert_eq!(schedule.due(Mono(SECOND)), 250);
+    assert_eq!(schedule.due(Mono(2 * SECOND)), 1_001);
+    assert_eq!(schedule.due(Mono(SECOND)), 251);
 }
 
-/// `intended` never decreases, and `due` is its inverse up to one message of rounding.
-/// Seen to fail when: the square root of the ramp is dropped.
+/// `intended` never decreases, and a message is due at its intended time and not one message earlier.
+/// Seen to fail when: `due` does not count the message that is due right now.
 #[test]
 fn due_inverts_intended_and_time_never_runs_back() {
     let schedule = Schedule::new(Mono(SECOND), 7_777.0, Duration::from_millis(1_500));
@@ -36,9 +36,12 @@ fn due_inverts_intended_and_time_never_runs_back() {
         let intended = schedule.intended(number);
         assert!(intended >= last, "message {number} is meant to leave before its predecessor");
         last = intended;
-        let due = schedule.due(intended);
-        assert!(due.abs_diff(number) <= 1, "message {number} at {intended:?}: {due} due");
+        // A nanosecond covers the rounding of the intended time.
+        let (before, at) = (schedule.due(Mono(intended.0 - 1)), schedule.due(Mono(intended.0 + 1)));
+        assert_eq!(at, number + 1, "message {number} at {intended:?}");
+        assert!(before <= number, "message {number} is due before {intended:?}");
     }
+    assert_eq!(schedule.due(Mono(0)), 0);
 }
 
 /// A window takes its first instant and leaves out its last.

@@ -3,6 +3,7 @@
 use super::{CloseClass, CloseCode, RejectClass, RejectCode};
 use std::collections::BTreeSet;
 
+/// Proves: G-WIRE-1 (a number stands for one code)
 /// Seen to fail when: CLOCK_SKEW is given the number of FORBIDDEN.
 #[test]
 fn no_two_codes_share_a_number_or_a_name() {
@@ -36,6 +37,7 @@ fn every_code_is_found_again_by_its_number_and_no_other_number_is_a_code() {
     assert_eq!(CloseCode::from_number(u32::MAX), None);
 }
 
+/// Proves: G-REJECT-1 (each code has one of three meanings, told by its number)
 /// Seen to fail when: NOT_OWNER gets number 29.
 #[test]
 fn the_range_of_a_reject_number_gives_its_class() {

@@ -1,9 +1,16 @@
 //! Claims about offsets and clocks.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that overruns fails, which is what it is for"
+)]
+
 use super::{Generation, Mono, Offset, Sequence, Wall};
 use proptest::prelude::*;
 use std::time::Duration;
 
+/// Proves: G-OFFSET-1 (below 2^53)
 /// Seen to fail when: N_BITS is 34.
 #[test]
 fn every_offset_fits_a_javascript_number() {
@@ -28,6 +35,7 @@ proptest! {
         prop_assert_eq!(offset.n(), n);
     }
 
+    /// Proves: G-OFFSET-1 (a raised generation is above all earlier offsets)
     /// Seen to fail when: the generation is put into the lower bits.
     #[test]
     fn a_later_generation_is_above_every_offset_of_an_earlier_one(

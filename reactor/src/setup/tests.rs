@@ -36,18 +36,28 @@ fn the_reason_names_the_sysctl_that_forbids_it() {
 fn a_setting_out_of_range_is_named() {
     let config = Config { receive_buffers: 100, ..Config::default() };
     let refusal = Reactor::new(&config).err().map(|error| error.to_string());
-    assert_eq!(refusal.as_deref(), Some("reactor settings: receive_buffers must be a power of two, at most 32768"));
+    assert_eq!(
+        refusal.as_deref(),
+        Some("reactor settings: receive_buffers must be a power of two, at most 32768")
+    );
 }
 
 /// A filter for this thread that answers io_uring_setup(2) with EPERM, as container runtimes do.
 fn forbid_io_uring() {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: u16::try_from(code).expect("small"), jt: 0, jf: 0, k };
-    let mut jump = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::try_from(libc::SYS_io_uring_setup).expect("small"));
+    let statement =
+        |code: u32, k: u32| libc::sock_filter { code: u16::try_from(code).expect("small"), jt: 0, jf: 0, k };
+    let mut jump = statement(
+        libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+        u32::try_from(libc::SYS_io_uring_setup).expect("small"),
+    );
     jump.jf = 1;
     let mut filter = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
         jump,
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).expect("small")),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).expect("small"),
+        ),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };

@@ -1,0 +1,294 @@
+//! What one thread of the load counts.
+//!
+//! Invariants
+//! - Latencies are those of messages that were meant to leave inside the window; counts are of the whole run unless
+//!   they say otherwise.
+
+use crate::backlog::EDGE;
+use crate::histogram::Latencies;
+use crate::ledger::Faults;
+use crate::schedule::Window;
+use iris_protocol::Mono;
+use iris_reactor::CloseCause;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of a running thread, for progress and backlog.
+#[derive(Debug, Default)]
+pub struct Meter {
+    sent: AtomicU64,
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    logged_in: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn show(&self, tally: &Tally) {
+        self.sent.store(tally.sent, Ordering::Relaxed);
+        self.accepted.store(tally.accepted, Ordering::Relaxed);
+        self.delivered.store(tally.delivered, Ordering::Relaxed);
+        self.logged_in.store(u64::try_from(tally.logged_in).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Messages accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Messages delivered so far.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Devices logged in so far.
+    pub fn logged_in(&self) -> u64 {
+        self.logged_in.load(Ordering::Relaxed)
+    }
+}
+
+/// All counts and distributions of one thread.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// The measured part of the run.
+    pub window: Window,
+    /// Intended time to delivery.
+    pub delivery: Latencies,
+    /// Deliveries of the window's first seconds.
+    pub first: Latencies,
+    /// Deliveries of the window's last seconds.
+    pub last: Latencies,
+    /// Intended time to acceptance.
+    pub ack: Latencies,
+    /// Intended time to the load's own attempt.
+    pub lag: Latencies,
+    /// Messages due and handed to their session.
+    pub sent: u64,
+    /// Messages that a session took.
+    pub transmitted: u64,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Messages delivered for the first time.
+    pub delivered: u64,
+    /// Messages delivered whose acknowledgement left inside the window.
+    pub completed: u64,
+    /// Messages put off by the server, each time.
+    pub put_off: u64,
+    /// Messages refused for good.
+    pub refused: u64,
+    /// Messages of another run that came in.
+    pub foreign: u64,
+    /// Holes that the server announced.
+    pub gaps: u64,
+    /// Connections lost.
+    pub disconnects: u64,
+    /// Rules that the server broke, as the session saw it.
+    pub server_faults: u64,
+    /// What was wrong.
+    pub faults: Faults,
+    /// Devices logged in.
+    pub logged_in: usize,
+    complaint: Option<String>,
+}
+
+impl Tally {
+    /// Nothing counted, and a window that never comes.
+    pub fn new() -> Self {
+        Self::of(Window { from: Mono(u64::MAX), until: Mono(u64::MAX) })
+    }
+
+    /// Nothing counted.
+    pub fn of(window: Window) -> Self {
+        Self {
+            window,
+            delivery: Latencies::new(),
+            first: Latencies::new(),
+            last: Latencies::new(),
+            ack: Latencies::new(),
+            lag: Latencies::new(),
+            sent: 0,
+            transmitted: 0,
+            accepted: 0,
+            delivered: 0,
+            completed: 0,
+            put_off: 0,
+            refused: 0,
+            foreign: 0,
+            gaps: 0,
+            disconnects: 0,
+            server_faults: 0,
+            faults: Faults::default(),
+            logged_in: 0,
+            complaint: None,
+        }
+    }
+
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Self) {
+        self.delivery.merge(&other.delivery);
+        self.first.merge(&other.first);
+        self.last.merge(&other.last);
+        self.ack.merge(&other.ack);
+        self.lag.merge(&other.lag);
+        self.sent += other.sent;
+        self.transmitted += other.transmitted;
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.completed += other.completed;
+        self.put_off += other.put_off;
+        self.refused += other.refused;
+        self.foreign += other.foreign;
+        self.gaps += other.gaps;
+        self.disconnects += other.disconnects;
+        self.server_faults += other.server_faults;
+        self.faults.add(other.faults);
+        self.logged_in += other.logged_in;
+        if self.complaint.is_none() {
+            self.complaint.clone_from(&other.complaint);
+        }
+    }
+
+    /// What makes this run a failure; `None` if nothing does. With `verify` off, only missing traffic.
+    pub fn verdict(&self, verify: bool) -> Option<String> {
+        if self.sent == u64::MAX {
+            return Some("no message was sent, accepted and delivered inside the window".to_owned());
+        }
+        if !verify {
+            return None;
+        }
+        let faults = &self.faults;
+        let mut wrong = Vec::new();
+        for (count, what) in [
+            (faults.lost, "lost"),
+            (faults.duplicated, "duplicated"),
+            (faults.reordered, "reordered"),
+            (faults.corrupted, "corrupted"),
+            (faults.holes, "out of sequence in their conversation"),
+            (self.gaps, "gaps announced"),
+            (self.server_faults, "rules of the protocol broken"),
+        ] {
+            if count > 0 {
+                wrong.push(format!("{count} {what}"));
+            }
+        }
+        if wrong.is_empty() {
+            return None;
+        }
+        Some(format!("of {} messages: {} ({})", self.sent, wrong.join(", "), self.last_close()))
+    }
+
+    /// The first thing that a server said or did that ends a connection.
+    pub fn last_close(&self) -> &str {
+        self.complaint.as_deref().unwrap_or("no connection was closed")
+    }
+
+    pub(super) fn complain(&mut self, what: impl FnOnce() -> String) {
+        if self.complaint.is_none() {
+            self.complaint = Some(what());
+        }
+    }
+
+    pub(super) fn take_logins(&mut self, before: &Self) {
+        self.logged_in = before.logged_in;
+        self.disconnects = before.disconnects;
+        self.complaint.clone_from(&before.complaint);
+    }
+
+    pub(super) fn record_lag(&mut self, intended: Mono, now: Mono) {
+        if self.window.contains(intended) {
+            self.lag.record(now.since(intended));
+        }
+    }
+
+    pub(super) fn record_ack(&mut self, intended: Mono, now: Mono) {
+        self.accepted += 1;
+        if self.window.contains(intended) {
+            self.ack.record(now.since(intended));
+        }
+    }
+
+    pub(super) fn record_delivery(&mut self, intended: Mono, now: Mono) {
+        self.delivered += 1;
+        let latency = now.since(intended);
+        self.delivery.record(latency);
+        if intended.since(self.window.from) < EDGE {
+            self.first.record(latency);
+        }
+        if self.window.until.since(intended) <= EDGE {
+            self.last.record(latency);
+        }
+    }
+
+    pub(super) fn completed(&mut self, messages: u64, now: Mono) {
+        if self.window.contains(now) {
+            self.completed += messages;
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, cause: CloseCause) {
+        self.disconnects += 1;
+        self.complain(|| format!("a connection ended: {cause:?}"));
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> Tally {
+        let mut tally = Tally::of(Window { from: Mono(0), until: Mono(20_000_000_000) });
+        tally.sent = 1;
+        tally.record_ack(Mono(1), Mono(2_000));
+        tally.record_delivery(Mono(1), Mono(3_000));
+        tally
+    }
+
+    /// A run without traffic fails, verified or not.
+    /// Seen to fail when: the check for traffic is dropped.
+    #[test]
+    fn a_run_without_traffic_fails() {
+        assert!(Tally::of(Window { from: Mono(0), until: Mono(9) }).verdict(true).is_some());
+        assert!(Tally::new().verdict(false).is_some());
+        assert_eq!(tally().verdict(true), None);
+    }
+
+    /// Each kind of fault alone fails a run.
+    /// Seen to fail when: any of them is left out of the verdict.
+    #[test]
+    fn every_kind_of_fault_fails_a_run() {
+        let breaks: [fn(&mut Tally); 8] = [
+            |tally| tally.faults.lost = 1,
+            |tally| tally.faults.duplicated = 1,
+            |tally| tally.faults.reordered = 1,
+            |tally| tally.faults.corrupted = 1,
+            |tally| tally.faults.holes = 1,
+            |tally| tally.refused = 1,
+            |tally| tally.gaps = 1,
+            |tally| tally.server_faults = 1,
+        ];
+        for (kind, break_it) in breaks.into_iter().enumerate() {
+            let mut broken = tally();
+            break_it(&mut broken);
+            assert!(broken.verdict(true).is_some(), "fault {kind}");
+            let mut sum = tally();
+            sum.add(&broken);
+            assert!(sum.verdict(true).is_some(), "fault {kind} of another thread");
+            assert_eq!(broken.verdict(false), None, "fault {kind}, not verified");
+        }
+    }
+
+    /// Only messages meant to leave inside the window have latencies; all are counted.
+    /// Seen to fail when: the window is not asked.
+    #[test]
+    fn warm_up_is_counted_and_not_measured() {
+        let mut tally = Tally::of(Window { from: Mono(100), until: Mono(200) });
+        tally.record_delivery(Mono(99), Mono(150));
+        tally.record_delivery(Mono(100), Mono(400));
+        tally.record_delivery(Mono(200), Mono(201));
+        assert_eq!((tally.delivered, tally.delivery.count()), (3, 1));
+    }
+}

@@ -1,0 +1,369 @@
+//! The gateway under load: a program that is started with a fresh data directory, or one that runs already.
+//!
+//! Invariants
+//! - The gateway is never linked: keys, tokens and certificates are made by its own commands.
+//! - Every limit that is raised for the load is in the report.
+
+use crate::channel::Security;
+use crate::error::BenchError;
+use crate::host;
+use crate::options::{DurabilityArg, GatewayArgs};
+use crate::plan::{check_shards, data_dir};
+use crate::process::Process;
+use crate::report::Report;
+use iris_protocol::{DeviceId, UserId};
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a gateway may take to start: it writes its log segments and its ballast first.
+const START_PATIENCE: Duration = Duration::from_mins(1);
+/// How long it may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to answer a signal with its statistics.
+const STATS_PATIENCE: Duration = Duration::from_secs(5);
+/// Limits that no load of a bench is meant to meet, by their key in the configuration's `[limits]`.
+const RAISED: &[(&str, u32)] = &[("sends_per_second", 1_000_000), ("sends_burst", 1_000_000)];
+/// What is told of a gateway's log when it fails, in bytes.
+const LOG_TAIL_BYTES: usize = 2_000;
+
+/// A device that may log in.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// What it shows at login.
+    pub token: String,
+}
+
+/// Which gateway to use.
+#[derive(Clone, Debug)]
+pub struct GatewayPlan {
+    program: PathBuf,
+    tls: bool,
+    /// Its shards.
+    pub shards: u16,
+    /// Where its data directory is made.
+    pub data_dir: PathBuf,
+    /// What its acknowledgements promise.
+    pub durability: DurabilityArg,
+    running: Option<Running>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    address: SocketAddr,
+    tokens: PathBuf,
+    pid: Option<u32>,
+    ca: Option<PathBuf>,
+}
+
+impl GatewayPlan {
+    /// What was typed, checked.
+    ///
+    /// # Errors
+    /// The program is missing, or a running gateway lacks its certificate authority.
+    pub fn new(args: &GatewayArgs) -> Result<Self, BenchError> {
+        let shards = args.shards.unwrap_or_else(host::cores);
+        check_shards(shards)?;
+        let running = match (args.server, &args.tokens) {
+            (Some(address), Some(tokens)) => {
+                Some(Running { address, tokens: tokens.clone(), pid: args.pid, ca: args.ca.clone() })
+            }
+            (None, _) | (Some(_), None) => None,
+        };
+        if args.tls && running.as_ref().is_some_and(|running| running.ca.is_none()) {
+            return Err(BenchError::Usage("a running gateway's --tls needs --ca".to_owned()));
+        }
+        let program = match &args.gateway {
+            Some(program) => program.clone(),
+            None => beside_this_program()?,
+        };
+        if running.is_none() && !program.is_file() {
+            return Err(BenchError::Missing {
+                what: "the gateway",
+                path: program,
+                command: "cargo build --release -p iris-gateway (or --gateway PATH)",
+            });
+        }
+        let data_dir = data_dir(args.data_dir.as_ref());
+        Ok(Self { program, tls: args.tls, shards, data_dir, durability: args.durability, running })
+    }
+
+    /// True if conversations of the load may have a past.
+    pub fn is_running_already(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// "plain" or "tls".
+    pub fn transport(&self) -> &'static str {
+        if self.tls { "tls" } else { "plain" }
+    }
+
+    /// True if clients speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    fn call(&self, arguments: &[&str]) -> Result<(), BenchError> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(BenchError::io(format!("starting {}", self.program.display())))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(BenchError::Child { program: format!("iris-gateway {}", arguments.join(" ")), problem: said })
+    }
+}
+
+fn beside_this_program() -> Result<PathBuf, BenchError> {
+    let program = std::env::current_exe().map_err(BenchError::io("finding this program"))?;
+    Ok(program.with_file_name("iris-gateway"))
+}
+
+/// Keys, certificates and tokens of a load; they outlive the gateways that are started with them.
+pub struct Keyring {
+    directory: Option<TempDir>,
+    /// One device each of as many users as were asked for.
+    pub credentials: Vec<Credential>,
+}
+
+impl Keyring {
+    /// Makes them by the gateway's own commands, or reads the tokens of a running gateway.
+    ///
+    /// # Errors
+    /// A command failed, or there are too few tokens.
+    pub fn new(plan: &GatewayPlan, users: u32) -> Result<Self, BenchError> {
+        let (directory, tokens) = if let Some(running) = &plan.running {
+            (None, running.tokens.clone())
+        } else {
+            let directory = make_keys(plan, users)?;
+            let tokens = directory.path().join("tokens");
+            (Some(directory), tokens)
+        };
+        let text = fs::read_to_string(&tokens).map_err(BenchError::io(tokens.display().to_string()))?;
+        let credentials = credentials(&text).map_err(|problem| BenchError::Input { path: tokens.clone(), problem })?;
+        let found = credentials.len();
+        if u32::try_from(found).unwrap_or(u32::MAX) < users {
+            let problem = format!("{found} tokens, {users} are needed");
+            return Err(BenchError::Input { path: tokens, problem });
+        }
+        Ok(Self { directory, credentials })
+    }
+}
+
+fn make_keys(plan: &GatewayPlan, users: u32) -> Result<TempDir, BenchError> {
+    let directory = tempfile::Builder::new()
+        .prefix("iris-bench-keys-")
+        .tempdir()
+        .map_err(BenchError::io("a temporary directory"))?;
+    let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (out, key, tokens) = (path(""), path("issuer.key"), path("tokens"));
+    plan.call(&["token", "keygen", "--out", &out])?;
+    plan.call(&["tls", "selfsigned", "--out", &out])?;
+    let count = users.to_string();
+    let issue = ["token", "issue", "--key", &key, "--count", &count, "--users", "u%d", "--device", "d1"];
+    plan.call(&[&issue[..], &["--out", &tokens]].concat())?;
+    Ok(directory)
+}
+
+/// Reads lines of user, device and token.
+fn credentials(text: &str) -> Result<Vec<Credential>, String> {
+    let mut credentials = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let wrong = |problem: &dyn std::fmt::Display| format!("line {}: {problem}", index + 1);
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [user, device, token] = fields[..] else {
+            continue;
+        };
+        credentials.push(Credential {
+            user: UserId::parse(user).map_err(|error| wrong(&error))?,
+            device: DeviceId::parse(device).map_err(|error| wrong(&error))?,
+            token: token.to_owned(),
+        });
+    }
+    Ok(credentials)
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    process: Option<Process>,
+    directory: Option<TempDir>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it is talked to.
+    pub security: Security,
+    /// Its process, if it is known.
+    pub pid: Option<u32>,
+}
+
+/// The line that a gateway prints when it is ready.
+#[derive(Deserialize)]
+struct Ready {
+    listen: Option<SocketAddr>,
+    plaintext: Option<SocketAddr>,
+}
+
+/// What a gateway's statistics line says of its record log, all shards together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordStats {
+    /// Records written.
+    pub records: u64,
+    /// Messages accepted in them.
+    pub messages: u64,
+}
+
+impl Gateway {
+    /// Starts one with an empty data directory, or takes the running one.
+    ///
+    /// # Errors
+    /// It did not become ready; the end of its log is in the error.
+    pub fn start(plan: &GatewayPlan, keys: &Keyring) -> Result<Self, BenchError> {
+        if let Some(running) = &plan.running {
+            let security = running.ca.as_deref().filter(|_| plan.tls).map_or(Ok(Security::Plain), Security::trusting)?;
+            let (address, pid) = (running.address, running.pid);
+            return Ok(Self { process: None, directory: None, address, security, pid });
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("iris-bench-")
+            .tempdir_in(&plan.data_dir)
+            .map_err(BenchError::io(format!("a directory in {}", plan.data_dir.display())))?;
+        let keys = keys.directory.as_ref().map_or(directory.path(), TempDir::path);
+        let config = directory.path().join("iris.toml");
+        let written = fs::write(&config, configuration(plan, directory.path(), keys));
+        written.map_err(BenchError::io(config.display().to_string()))?;
+        let log_path = directory.path().join("gateway.log");
+        let log = fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
+        let mut command = Command::new(&plan.program);
+        command.arg("serve").arg("--config").arg(&config);
+        if !plan.tls {
+            command.arg("--insecure-plaintext");
+        }
+        let mut process = Process::start(command, "iris-gateway", Some(log))?;
+        let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.tls));
+        let address = ready.map_err(|error| explain(error, &log_path))?;
+        let security =
+            if plan.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
+        let pid = Some(process.pid());
+        Ok(Self { process: Some(process), directory: Some(directory), address, security, pid })
+    }
+
+    /// Asks for the figures of the record log; `None` if this gateway cannot be asked or does not say.
+    pub fn record_stats(&mut self) -> Option<RecordStats> {
+        let process = self.process.as_mut()?;
+        process.signal(Signal::USR1).ok()?;
+        record_stats(&process.line(STATS_PATIENCE).ok()?)
+    }
+
+    /// Ends it with SIGTERM and waits.
+    ///
+    /// # Errors
+    /// It did not end, or not with status 0; the end of its log is in the error.
+    pub fn stop(mut self) -> Result<(), BenchError> {
+        let Some(process) = self.process.as_mut() else { return Ok(()) };
+        let ended = process.signal(Signal::TERM).and_then(|()| process.wait(STOP_PATIENCE));
+        let status = ended.map_err(|error| self.explain(error))?;
+        if status.success() {
+            return Ok(());
+        }
+        let problem = format!("ended with {status} after SIGTERM");
+        Err(self.explain(BenchError::Child { program: "iris-gateway".to_owned(), problem }))
+    }
+
+    /// Adds the end of the gateway's log to an error.
+    pub fn explain(&self, error: BenchError) -> BenchError {
+        match &self.directory {
+            Some(directory) => explain(error, &directory.path().join("gateway.log")),
+            None => error,
+        }
+    }
+}
+
+fn explain(error: BenchError, log: &Path) -> BenchError {
+    let text = fs::read(log).unwrap_or_default();
+    let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_owned();
+    if tail.is_empty() {
+        return error;
+    }
+    BenchError::Child { program: "iris-gateway".to_owned(), problem: format!("{error}; its log ends with:\n{tail}") }
+}
+
+fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path) -> String {
+    let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
+    let key = |name: &str| quoted(&keys.join(name));
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = write!(
+        text,
+        "[server]\ndata_dir = {}\nshards = {}\n\n\
+         [listen]\ntls = \"127.0.0.1:0\"\nplaintext = \"{}\"\n\n\
+         [tls]\ncertificate = {}\nkey = {}\n\n\
+         [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n\n\
+         [storage]\ndurability = \"{}\"\n\n\
+         [limits]\n",
+        quoted(&directory.join("data")),
+        plan.shards,
+        if plan.tls { "" } else { "127.0.0.1:0" },
+        key("server.pem"),
+        key("server.key"),
+        key("jwks.json"),
+        plan.durability.name(),
+    );
+    for (name, value) in RAISED {
+        let _ = writeln!(text, "{name} = {value}");
+    }
+    text
+}
+
+fn ready_address(line: &str, tls: bool) -> Result<SocketAddr, BenchError> {
+    let failed = |problem: String| BenchError::Child { program: "iris-gateway".to_owned(), problem };
+    let ready: Ready =
+        serde_json::from_str(line).map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
+    let _ = tls; let address = ready.listen.or(ready.plaintext);
+    address.ok_or_else(|| failed(format!("does not listen on the transport asked for: {line}")))
+}
+
+fn record_stats(line: &str) -> Option<RecordStats> {
+    let stats: Value = serde_json::from_str(line).ok()?;
+    let total = |name: &str| {
+        let own = stats.get(name).and_then(Value::as_u64);
+        let of_shards = stats.get("shards").and_then(Value::as_array);
+        own.or_else(|| Some(of_shards?.iter().filter_map(|shard| shard.get(name)?.as_u64()).sum()))
+    };
+    Some(RecordStats { records: total("records")?, messages: total("record_messages")? })
+}
+
+/// Puts the gateway's settings and the raised limits into a report.
+pub fn describe(plan: &GatewayPlan, report: &mut Report) {
+    report.text("server.durability", plan.durability.name());
+    report.text("server.transport", plan.transport());
+    report.count("server.shards", u64::from(plan.shards));
+    if !plan.is_running_already() {
+        for (name, value) in RAISED {
+            report.count(&format!("limits.raised.{name}"), u64::from(*value));
+        }
+    }
+}
+
+/// The address on loopback that connection `index` comes from: one each, so that limits by address see a crowd and
+/// no address runs out of ports.
+pub fn source_address(index: u32) -> SocketAddr {
+    let (host, rest) = (index % 250, index / 250);
+    let byte = |number: u32| u8::try_from(number).unwrap_or(0);
+    SocketAddr::from((Ipv4Addr::new(127, byte(rest / 250 % 200) + 1, byte(rest % 250), byte(host) + 1), 0))
+}
+
+#[cfg(test)]
+mod tests;

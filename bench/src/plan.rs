@@ -1,0 +1,204 @@
+//! What the command line means: checked values.
+//!
+//! Invariants
+//! - A plan that exists can be run: rates and times are positive, connections come in pairs, frames hold their head.
+
+use crate::error::BenchError;
+use crate::floor::frame::FRAME_BYTES_MIN;
+use crate::host;
+use crate::options::{CommitArgs, Engine, FloorArgs, MessageArgs, ServeKind, TrafficArgs};
+use crate::payload::PAYLOAD_BYTES_MIN;
+use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Time in which a measurement is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Time in which the rate rises.
+    pub ramp: Duration,
+    /// Time at full rate before the measured time.
+    pub warmup: Duration,
+    /// Measured time.
+    pub duration: Duration,
+}
+
+/// A floor with a server and a load.
+#[derive(Clone, Debug)]
+pub struct FloorPlan {
+    /// What the server does.
+    pub kind: ServeKind,
+    /// What the server runs on.
+    pub engine: Engine,
+    /// Connections, in pairs.
+    pub connections: u32,
+    /// Messages a second.
+    pub rate: f64,
+    /// Bytes of a frame on the wire.
+    pub frame_bytes: usize,
+    /// Bytes of an answer to a sender on the wire.
+    pub answer_bytes: usize,
+    /// When to measure.
+    pub span: Span,
+    /// TLS or plain.
+    pub tls: bool,
+    /// Server threads.
+    pub shards: u16,
+    /// Where the log of the message floor is.
+    pub data_dir: PathBuf,
+}
+
+/// The commit floor.
+#[derive(Clone, Debug)]
+pub struct CommitPlan {
+    /// Messages a second, all committers together.
+    pub rate: f64,
+    /// Log bytes of a message.
+    pub message_bytes: usize,
+    /// When to measure.
+    pub span: Span,
+    /// Committers.
+    pub shards: u16,
+    /// Where the log is.
+    pub data_dir: PathBuf,
+}
+
+impl FloorPlan {
+    /// An echo or routed floor as typed.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn new(kind: ServeKind, engine: Engine, args: &FloorArgs) -> Result<Self, BenchError> {
+        let plan = Self {
+            kind,
+            engine,
+            connections: args.connections,
+            rate: args.rate,
+            frame_bytes: args.bytes,
+            answer_bytes: FRAME_BYTES_MIN,
+            span: Span { ramp: Duration::ZERO, warmup: args.warmup, duration: args.duration },
+            tls: args.tls,
+            shards: args.shards.unwrap_or_else(host::cores),
+            data_dir: std::env::temp_dir(),
+        };
+        plan.check().map(|()| plan)
+    }
+
+    /// The message floor as typed.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn message(args: &MessageArgs) -> Result<Self, BenchError> {
+        let mut plan = Self::new(ServeKind::Message, Engine::Uring, &args.load)?;
+        plan.answer_bytes = args.answer_bytes;
+        plan.data_dir = data_dir(args.data_dir.as_ref());
+        plan.check().map(|()| plan)
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let frame = FRAME_BYTES_MIN..=FRAME_BYTES_MAX + LENGTH_BYTES;
+        let frames = format!("frames of {} to {} bytes", frame.start(), frame.end());
+        allow(self.connections >= 2 && self.connections.is_multiple_of(2), "an even number of connections")?;
+        allow(frame.contains(&self.frame_bytes) && frame.contains(&self.answer_bytes), &frames)?;
+        check_rate(self.rate)?;
+        check_span(self.span)?;
+        check_shards(self.shards)
+    }
+}
+
+impl CommitPlan {
+    /// The commit floor as typed.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn new(args: &CommitArgs) -> Result<Self, BenchError> {
+        let plan = Self {
+            rate: args.rate,
+            message_bytes: args.bytes,
+            span: Span { ramp: Duration::ZERO, warmup: args.warmup, duration: args.duration },
+            shards: args.shards.unwrap_or_else(host::cores),
+            data_dir: data_dir(args.data_dir.as_ref()),
+        };
+        allow((1..=PAYLOAD_BYTES_MAX * 2).contains(&plan.message_bytes), "1 to 131072 log bytes a message")?;
+        check_rate(plan.rate)?;
+        check_span(plan.span)?;
+        check_shards(plan.shards).map(|()| plan)
+    }
+}
+
+/// The load on a gateway.
+#[derive(Clone, Debug)]
+pub struct TrafficPlan {
+    /// Pairs of users.
+    pub pairs: u32,
+    /// Messages a second.
+    pub rate: f64,
+    /// Bytes of a payload.
+    pub payload_bytes: usize,
+    /// When to measure.
+    pub span: Span,
+    /// How long the last messages may take.
+    pub drain: Duration,
+    /// How long the acknowledgement of a sender's own copy may wait for a Send to ride on.
+    pub own_ack_delay: Duration,
+    /// Threads of the load.
+    pub threads: u16,
+    /// Connections on their way at the same time, in each thread.
+    pub connecting: u32,
+    /// Connections a second while they are made.
+    pub connect_rate: f64,
+}
+
+impl TrafficPlan {
+    /// The load as typed, at `rate`.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn new(args: &TrafficArgs, rate: f64) -> Result<Self, BenchError> {
+        let payload = PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX;
+        allow(args.pairs >= 1, "at least one pair")?;
+        allow(payload.contains(&args.payload), &format!("payloads of {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes"))?;
+        allow(args.client_threads >= 1 && u32::from(args.client_threads) <= args.pairs, "1 thread to 1 a pair")?;
+        allow(args.connecting >= 1, "at least one connection on its way")?;
+        check_rate(args.connect_rate)?;
+        check_rate(rate)?;
+        let span = Span { ramp: args.ramp, warmup: args.warmup, duration: args.duration };
+        check_span(span)?;
+        Ok(Self {
+            pairs: args.pairs,
+            rate,
+            payload_bytes: args.payload,
+            span,
+            drain: args.drain,
+            own_ack_delay: args.own_ack_delay,
+            threads: args.client_threads,
+            connecting: args.connecting,
+            connect_rate: args.connect_rate,
+        })
+    }
+}
+
+/// The directory given, or the system's for temporary files.
+pub fn data_dir(given: Option<&PathBuf>) -> PathBuf {
+    given.cloned().unwrap_or_else(std::env::temp_dir)
+}
+
+fn check_rate(rate: f64) -> Result<(), BenchError> {
+    allow(rate.is_finite() && rate > 0.0 && rate <= 1e8, "a rate above 0 and up to 100,000,000 a second")
+}
+
+fn check_span(span: Span) -> Result<(), BenchError> {
+    allow(!span.duration.is_zero(), "a measured time above 0")
+}
+
+/// Checks a number of shards.
+///
+/// # Errors
+/// [`BenchError::Usage`] names the bounds.
+pub fn check_shards(shards: u16) -> Result<(), BenchError> {
+    allow((1..=SHARDS_MAX).contains(&shards), &format!("1 to {SHARDS_MAX} shards"))
+}
+
+fn allow(holds: bool, allowed: &str) -> Result<(), BenchError> {
+    if holds { Ok(()) } else { Err(BenchError::Usage(format!("allowed: {allowed}"))) }
+}

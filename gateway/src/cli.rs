@@ -1,0 +1,194 @@
+//! The command line as it is typed. What it means is in [`crate::args`].
+//!
+//! Invariants
+//! - Nothing here looks at a file, the environment or the clock.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Iris: a messaging gateway.
+#[derive(Debug, Parser)]
+#[command(name = "iris-gateway", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve clients until SIGTERM.
+    Serve(Serve),
+    /// Check a configuration, or print the default one.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make keys and tokens, and check tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Make certificates.
+    #[command(subcommand)]
+    Tls(TlsCommand),
+    /// Check the data directory of a gateway that is stopped.
+    Fsck(Fsck),
+    /// Print the version.
+    Version(Version),
+}
+
+/// Where configuration comes from.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Configuration file, TOML; without it every key has its default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set a key, above the file and the environment; may be given many times.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Allow listen.plaintext: clients without encryption, on loopback addresses.
+    #[arg(long)]
+    pub insecure_plaintext: bool,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+    /// Start although the wall clock is more than 7 days ahead of the stored clock.
+    #[arg(long)]
+    pub accept_clock: bool,
+    /// The data directory is a restored backup: announce to every client that its history may be rewound.
+    #[arg(long)]
+    pub new_incarnation: bool,
+}
+
+/// `config ...`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check keys, values, and the files that they name.
+    Check(ConfigCheck),
+    /// Print the default configuration, with every key described.
+    Default,
+}
+
+/// `config check`.
+#[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// Where configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `token ...`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make an issuer's key pair: DIR/issuer.key, and its public half in DIR/jwks.json.
+    Keygen(TokenKeygen),
+    /// Sign tokens with an issuer's private key.
+    Issue(TokenIssue),
+    /// Say whether a token is valid, and if not, why.
+    Verify(TokenVerify),
+}
+
+/// `token keygen`.
+#[derive(Debug, Args)]
+pub struct TokenKeygen {
+    /// Directory for the files; issuer.key must not exist there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `token issue`.
+#[derive(Debug, Args)]
+pub struct TokenIssue {
+    /// The issuer's private key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The user.
+    #[arg(long, value_name = "USER", required_unless_present = "users", conflicts_with = "users")]
+    pub user: Option<String>,
+    /// The user's device.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: String,
+    /// How long the token is valid, at most 24h.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub ttl: String,
+    /// The claim `aud`.
+    #[arg(long, default_value = "iris")]
+    pub audience: String,
+    /// The claim `iss`.
+    #[arg(long, default_value = "iris")]
+    pub issuer: String,
+    /// Many users: %d stands for 0, 1, 2, ...
+    #[arg(long, value_name = "PATTERN", requires = "count", requires = "out")]
+    pub users: Option<String>,
+    /// How many users.
+    #[arg(long, value_name = "N", requires = "users")]
+    pub count: Option<u32>,
+    /// File for the lines `user device token`; must not exist.
+    #[arg(long, value_name = "FILE", requires = "users")]
+    pub out: Option<PathBuf>,
+}
+
+/// `token verify`.
+#[derive(Debug, Args)]
+pub struct TokenVerify {
+    /// Public keys of the issuers.
+    #[arg(long, value_name = "FILE")]
+    pub jwks: PathBuf,
+    /// The token; without it, standard input is read.
+    pub token: Option<String>,
+    /// What the claim `aud` must be.
+    #[arg(long, default_value = "iris")]
+    pub audience: String,
+    /// What the claim `iss` must be.
+    #[arg(long, default_value = "iris")]
+    pub issuer: String,
+    /// How far the issuer's clock may differ.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub leeway: String,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tls ...`.
+#[derive(Debug, Subcommand)]
+pub enum TlsCommand {
+    /// Make a development authority and a server certificate: DIR/ca.pem, DIR/server.pem, DIR/server.key.
+    Selfsigned(TlsSelfsigned),
+}
+
+/// `tls selfsigned`.
+#[derive(Debug, Args)]
+pub struct TlsSelfsigned {
+    /// Directory for the files, which must not exist there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A name or address of the server, besides localhost, 127.0.0.1 and ::1; may be given many times.
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `fsck`.
+#[derive(Debug, Args)]
+pub struct Fsck {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

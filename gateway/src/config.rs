@@ -1,0 +1,302 @@
+//! The configuration: typed, with one source of truth for every key, its default and its description.
+//!
+//! Values come from the file, above it from the environment (`IRIS__SECTION__KEY`), above that from `--set section.key=value`.
+//! The `sections!` table below makes the types, the defaults, the default file's comments and the operators' table.
+//!
+//! Invariants
+//! - A key exists once, in the `sections!` table; a key outside of it is refused by name.
+//! - Defaults of limits and of the reactor are those of their own crates.
+
+pub mod check;
+pub mod source;
+pub mod text;
+pub mod units;
+
+pub use check::Flags;
+pub use source::{ConfigError, Origin, Sources};
+pub use units::{Size, Span};
+
+use crate::token::Policy;
+use iris_protocol::limits::Limits;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+macro_rules! sections {
+    ($( $(#[doc = $about:literal])+ $field:ident: $section:ident {
+        $( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr; )*
+    } )*) => {
+        /// Everything that can be configured.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        pub struct Config {
+            $( $(#[doc = $about])+ #[serde(default)] pub $field: $section, )*
+        }
+
+        $(
+            $(#[doc = $about])+
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(default)]
+            pub struct $section { $( $(#[doc = $doc])+ pub $key: $kind, )* }
+
+            impl Default for $section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )* }
+                }
+            }
+        )*
+
+        /// Every section with its description and its keys with theirs, in the order of the default file.
+        pub(crate) const DESCRIPTIONS: &[text::Section] = &[$(
+            text::Section {
+                name: stringify!($field),
+                about: &[$($about),+],
+                keys: &[$( text::Key { name: stringify!($key), about: &[$($doc),+] } ),*],
+            },
+        )*];
+    };
+}
+
+sections! {
+    /// The process.
+    server: Server {
+        /// Where everything durable lives. One process uses it at a time.
+        data_dir: PathBuf = PathBuf::from("/var/lib/iris");
+        /// Cores that serve, each with its own slice of the users; 0 takes every core that the process may run on.
+        /// Another number than at the last start moves users between cores before serving. At most 64.
+        shards: u16 = 0;
+        /// How long a drain (SIGTERM) may take before the process ends anyway.
+        drain: Span = seconds(10);
+    }
+    /// Addresses to listen on, IP:PORT; port 0 takes a free one, "" listens not at all.
+    listen: Listen {
+        /// Clients over TLS 1.3.
+        tls: Address = Address(Some(SocketAddr::from(([127, 0, 0, 1], 7443))));
+        /// Clients without encryption: loopback addresses alone, and only with --insecure-plaintext.
+        plaintext: Address = Address(None);
+        /// Connections that the kernel holds until they are accepted; the kernel's own limit is net.core.somaxconn.
+        backlog: u32 = 4096;
+    }
+    /// The server's certificate. SIGHUP reads it again.
+    tls: Tls {
+        /// Certificate chain, PEM, the server's own first.
+        certificate: PathBuf = PathBuf::from("/etc/iris/server.pem");
+        /// Its private key, PEM.
+        key: PathBuf = PathBuf::from("/etc/iris/server.key");
+    }
+    /// Who may log in: tokens are JWTs signed with Ed25519. SIGHUP reads the keys again.
+    tokens: Tokens {
+        /// Public keys of the issuers, a JWKS file. A key that leaves the file ends its tokens' logins.
+        jwks: PathBuf = PathBuf::from("/etc/iris/jwks.json");
+        /// What `aud` must be.
+        audience: String = "iris".to_owned();
+        /// What `iss` must be.
+        issuer: String = "iris".to_owned();
+        /// How far the issuer's clock may differ from this host's.
+        leeway: Span = seconds(60);
+        /// Verified tokens that a core remembers, so that a reconnect costs no signature check.
+        cache: u32 = 4096;
+    }
+    /// What is kept, and how well.
+    storage: Storage {
+        /// When a message counts as accepted: "fsync" (on the disk), or "os" (written; on the disk within 100 ms, so a
+        /// power cut may lose that much, which is announced to clients).
+        durability: Durability = Durability::Fsync;
+        /// Size of one file of the record log. Written once with zeros, then recycled.
+        segment_bytes: Size = Size(64 << 20);
+        /// How long records are merged before they are filled into the tables.
+        fill_interval: Span = Span(Duration::from_millis(500));
+        /// Memory for the tables' newest rows, of all cores together.
+        write_buffer: Size = Size(256 << 20);
+        /// Memory for the tables' cached blocks, of all cores together.
+        block_cache: Size = Size(256 << 20);
+        /// Size of the ballast file, which keeps room for acknowledgements and deletions on a full disk.
+        ballast: Size = Size(64 << 20);
+    }
+    /// Limits of users and devices.
+    limits: LimitSection {
+        /// Inbox of a user, in messages; above it, direct messages are refused with INBOX_FULL.
+        inbox_envelopes: u32 = limits().inbox_envelopes;
+        /// Inbox of a user, in bytes; above it, direct messages are refused with INBOX_FULL.
+        inbox_bytes: Size = Size(limits().inbox_bytes);
+        /// Inbox of a user who has no device yet, in messages.
+        unclaimed_envelopes: u32 = limits().unclaimed_envelopes;
+        /// Inbox of a user who has no device yet, in bytes.
+        unclaimed_bytes: Size = Size(limits().unclaimed_bytes);
+        /// Devices of a user; one more is refused with TOO_MANY_DEVICES.
+        devices: u32 = limits().devices;
+        /// Messages a second that a user may send, sustained; above it: RATE_LIMITED.
+        sends_per_second: u32 = limits().sends_per_second;
+        /// Messages that a user may send at once.
+        sends_burst: u32 = limits().sends_burst;
+        /// New direct conversations an hour that a user may begin; above it: RATE_LIMITED.
+        new_conversations_per_hour: u32 = limits().new_conversations_per_hour;
+        /// Silence after which a connection is asked whether it lives; clients may ask for up to 10 minutes.
+        heartbeat: Span = Span(limits().heartbeat);
+        /// Time that a connection has to log in.
+        login: Span = Span(limits().login);
+        /// How long a message id is remembered, so that a retry has no second effect.
+        dedup: Span = Span(limits().dedup);
+        /// Age at which a message that was not fetched expires, and leaves a gap notice.
+        retention: Span = Span(limits().retention);
+        /// Silence after which a device is detached and holds no messages any more.
+        detach: Span = Span(limits().detach);
+        /// Message ids that a core may remember; above it: BUSY.
+        dedup_rows: u64 = limits().dedup_rows;
+    }
+    /// Connections of one core.
+    connections: Connections {
+        /// Most io_uring instances of a core. Each has a table of descriptors of its own.
+        rings: u16 = 16;
+        /// Descriptors in one of these tables; the kernel allows no more than RLIMIT_NOFILE.
+        descriptors_per_ring: u32 = reactor().descriptors_per_ring;
+        /// Receive buffers of a ring, shared by its connections; a power of two.
+        receive_buffers: u16 = reactor().receive_buffers;
+        /// Size of a receive buffer.
+        receive_buffer_bytes: Size = Size(u64::from(reactor().receive_buffer_bytes));
+        /// Silence after which a connection is parked: it then pins less kernel memory.
+        idle_after: Span = Span(reactor().idle_after.unwrap_or(Duration::from_secs(10)));
+    }
+    /// The log, on standard error.
+    log: Log {
+        /// "error", "warn", "info", "debug" (each connection) or "trace" (each message).
+        level: LogLevel = LogLevel::Info;
+        /// "json" (a line an event), "text", or "auto" (text on a terminal).
+        format: LogFormat = LogFormat::Auto;
+    }
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+fn reactor() -> iris_reactor::Config {
+    iris_reactor::Config::default()
+}
+
+const fn seconds(count: u64) -> Span {
+    Span(Duration::from_secs(count))
+}
+
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address(pub Option<SocketAddr>);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| address.fmt(f))
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let address = text.parse().map_err(|_| AddressError { text: text.to_owned() })?;
+        Ok(Self(Some(address)))
+    }
+}
+
+/// The text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not IP:PORT, such as 127.0.0.1:7443 or [::1]:7443")]
+pub struct AddressError {
+    text: String,
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// What an acknowledgement promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Synced to the disk before it.
+    Fsync,
+    /// Written to the operating system before it.
+    Os,
+}
+
+impl From<Durability> for iris_protocol::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Fsync => Self::Fsync,
+            Durability::Os => Self::Os,
+        }
+    }
+}
+
+/// Which events are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// The process stops.
+    Error,
+    /// An operator is needed.
+    Warn,
+    /// Changes of state.
+    Info,
+    /// Each connection.
+    Debug,
+    /// Each message.
+    Trace,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON lines elsewhere.
+    Auto,
+    /// A JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Tokens {
+    /// What a token must say, for the verifier.
+    pub fn policy(&self) -> Policy {
+        Policy { audience: self.audience.clone(), issuer: self.issuer.clone(), leeway: self.leeway.0 }
+    }
+}
+
+impl LimitSection {
+    /// The limits as the shard takes them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            inbox_envelopes: self.inbox_envelopes,
+            inbox_bytes: self.inbox_bytes.0,
+            unclaimed_envelopes: self.unclaimed_envelopes,
+            unclaimed_bytes: self.unclaimed_bytes.0,
+            devices: self.devices,
+            sends_per_second: self.sends_per_second,
+            sends_burst: self.sends_burst,
+            new_conversations_per_hour: self.new_conversations_per_hour,
+            heartbeat: self.heartbeat.0,
+            login: self.login.0,
+            dedup: self.dedup.0,
+            retention: self.retention.0,
+            detach: self.detach.0,
+            dedup_rows: self.dedup_rows,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

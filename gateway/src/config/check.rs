@@ -1,0 +1,164 @@
+//! Rules between values, and the files that they name.
+//!
+//! Invariants
+//! - Every problem is reported, not only the first.
+//! - Nothing is changed or made by a check.
+
+use super::{Address, Config, ConfigError};
+use crate::tls::ServerTls;
+use crate::token::Verifier;
+use iris_protocol::limits::{HEARTBEAT_MAX, PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use std::path::Path;
+use std::time::Duration;
+
+/// Flags that decide what a configuration may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--insecure-plaintext` was given.
+    pub insecure_plaintext: bool,
+}
+
+/// Smallest file of the record log.
+const SEGMENT_BYTES_MIN: u64 = 16 << 20;
+/// Largest file of the record log.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// The unit of direct writes.
+const BLOCK_BYTES: u64 = 4096;
+
+/// Gathers what is wrong.
+#[derive(Default)]
+struct Problems(Vec<ConfigError>);
+
+impl Problems {
+    fn unless(&mut self, holds: bool, key: &'static str, message: &str) {
+        if !holds {
+            self.0.push(ConfigError::Rule { key, message: message.to_owned() });
+        }
+    }
+
+    fn file(&mut self, key: &'static str, path: &Path, outcome: Result<(), String>) {
+        if let Err(message) = outcome {
+            self.0.push(ConfigError::Rule { key, message: format!("{}: {message}", path.display()) });
+        }
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the values themselves.
+    pub fn problems(&self, flags: Flags) -> Vec<ConfigError> {
+        let mut problems = Problems::default();
+        self.process(&mut problems);
+        self.addresses(flags, &mut problems);
+        self.storage_sizes(&mut problems);
+        self.user_limits(&mut problems);
+        self.connection_tables(&mut problems);
+        problems.0
+    }
+
+    /// Everything that is wrong with the files that the values name.
+    pub fn file_problems(&self) -> Vec<ConfigError> {
+        let mut problems = Problems::default();
+        problems.file("server.data_dir", &self.server.data_dir, usable_directory(&self.server.data_dir));
+        if self.listen.tls.0.is_some() {
+            let loaded = ServerTls::load(&self.tls.certificate, &self.tls.key);
+            if let Err(error) = loaded {
+                problems.0.push(ConfigError::Rule { key: "tls", message: error.to_string() });
+            }
+        }
+        let verifier = Verifier::load(&self.tokens.jwks, self.tokens.policy());
+        problems.file("tokens.jwks", &self.tokens.jwks, verifier.map(drop).map_err(|e| e.to_string()));
+        problems.0
+    }
+
+    fn process(&self, problems: &mut Problems) {
+        problems.unless(self.server.shards <= SHARDS_MAX, "server.shards", "at most 64");
+        problems.unless(!self.server.data_dir.as_os_str().is_empty(), "server.data_dir", "must not be empty");
+        problems.unless(!self.tokens.audience.is_empty(), "tokens.audience", "must not be empty");
+        problems.unless(!self.tokens.issuer.is_empty(), "tokens.issuer", "must not be empty");
+        let leeway = self.tokens.leeway.0;
+        problems.unless(leeway <= Duration::from_secs(300), "tokens.leeway", "at most 5m");
+        problems.unless((1..=1 << 20).contains(&self.tokens.cache), "tokens.cache", "1 to 1048576");
+    }
+
+    fn addresses(&self, flags: Flags, problems: &mut Problems) {
+        let (Address(tls), Address(plaintext)) = (self.listen.tls, self.listen.plaintext);
+        problems.unless(tls.is_some() || plaintext.is_some(), "listen.tls", "no address to listen on");
+        problems.unless(
+            plaintext.is_none() || flags.insecure_plaintext,
+            "listen.plaintext",
+            "tokens and messages would travel unencrypted; it needs the flag --insecure-plaintext",
+        );
+        problems.unless(
+            plaintext.is_none_or(|address| address.ip().is_loopback()),
+            "listen.plaintext",
+            "only loopback addresses, 127.0.0.0/8 and ::1",
+        );
+        let same = tls.is_some() && tls == plaintext && tls.is_some_and(|address| address.port() != 0);
+        problems.unless(!same, "listen.plaintext", "the same address as listen.tls");
+        problems.unless((1..=1 << 16).contains(&self.listen.backlog), "listen.backlog", "1 to 65536");
+        let drain = self.server.drain.0;
+        problems.unless(drain <= Duration::from_secs(3600), "server.drain", "at most 1h");
+    }
+
+    fn storage_sizes(&self, problems: &mut Problems) {
+        let segment = self.storage.segment_bytes.0;
+        let fits = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment);
+        problems.unless(fits, "storage.segment_bytes", "16MiB to 4GiB");
+        problems.unless(segment.is_multiple_of(BLOCK_BYTES), "storage.segment_bytes", "a multiple of 4KiB");
+        let fill = self.storage.fill_interval.0;
+        let fits = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&fill);
+        problems.unless(fits, "storage.fill_interval", "1ms to 1m");
+        problems.unless(self.storage.write_buffer.0 >= 8 << 20, "storage.write_buffer", "at least 8MiB");
+        problems.unless(self.storage.block_cache.0 >= 1 << 20, "storage.block_cache", "at least 1MiB");
+    }
+
+    fn user_limits(&self, problems: &mut Problems) {
+        let limits = &self.limits;
+        let payload = u64::try_from(PAYLOAD_BYTES_MAX).unwrap_or(u64::MAX);
+        problems.unless(limits.inbox_envelopes >= 1, "limits.inbox_envelopes", "at least 1");
+        problems.unless(limits.inbox_bytes.0 >= payload, "limits.inbox_bytes", "at least 64KiB, one payload");
+        problems.unless(limits.unclaimed_bytes.0 >= payload, "limits.unclaimed_bytes", "at least 64KiB");
+        problems.unless(limits.unclaimed_envelopes >= 1, "limits.unclaimed_envelopes", "at least 1");
+        problems.unless(limits.devices >= 1, "limits.devices", "at least 1");
+        problems.unless(limits.sends_per_second >= 1, "limits.sends_per_second", "at least 1");
+        problems.unless(limits.sends_burst >= 1, "limits.sends_burst", "at least 1");
+        problems.unless(limits.new_conversations_per_hour >= 1, "limits.new_conversations_per_hour", "at least 1");
+        let heartbeat = limits.heartbeat.0;
+        let fits = (Duration::from_secs(1)..=HEARTBEAT_MAX).contains(&heartbeat);
+        problems.unless(fits, "limits.heartbeat", "1s to 10m");
+        let login = limits.login.0;
+        let fits = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&login);
+        problems.unless(fits, "limits.login", "100ms to 1m");
+        let second = Duration::from_secs(1);
+        problems.unless(limits.dedup.0 >= second, "limits.dedup", "at least 1s");
+        problems.unless(limits.retention.0 >= second, "limits.retention", "at least 1s");
+        problems.unless(limits.detach.0 >= second, "limits.detach", "at least 1s");
+        problems.unless(limits.dedup_rows >= 1, "limits.dedup_rows", "at least 1");
+    }
+
+    fn connection_tables(&self, problems: &mut Problems) {
+        let tables = &self.connections;
+        problems.unless((1..=256).contains(&tables.rings), "connections.rings", "1 to 256");
+        let descriptors = tables.descriptors_per_ring;
+        problems.unless((16..=1 << 20).contains(&descriptors), "connections.descriptors_per_ring", "16 to 1048576");
+        let buffers = tables.receive_buffers;
+        let fits = buffers.is_power_of_two() && buffers <= 1 << 15;
+        problems.unless(fits, "connections.receive_buffers", "a power of two, at most 32768");
+        let bytes = tables.receive_buffer_bytes.0;
+        problems.unless((64..=1 << 24).contains(&bytes), "connections.receive_buffer_bytes", "64B to 16MiB");
+        let idle = tables.idle_after.0;
+        problems.unless(idle >= Duration::from_millis(8), "connections.idle_after", "at least 8ms");
+    }
+}
+
+/// A directory, or a name in one.
+fn usable_directory(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err("not a directory".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent.is_dir() { Ok(()) } else { Err(format!("{} does not exist", parent.display())) }
+}

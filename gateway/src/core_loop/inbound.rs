@@ -1,0 +1,171 @@
+//! From reactor events to shard inputs: TLS, frames, login.
+//!
+//! Invariants
+//! - A token is checked before the shard, or another core, hears of the connection.
+//! - Every refusal of a token waits for the same fixed delay.
+
+use super::{Core, Scheme};
+use crate::conn::{ConnState, Phase, Transport};
+use crate::tls::TlsConn;
+use crate::token::REFUSAL_DELAY;
+use bytes::Bytes;
+use iris_protocol::frame::decode_client;
+use iris_protocol::wire::{ClientFrame, Hello, client_frame::Frame};
+use iris_protocol::{CloseCode, MessageId, Mono};
+use iris_reactor::{CloseCause, Conn, Listener};
+use iris_shard::io::{Input, Login, Renewal};
+
+impl Core {
+    pub(super) fn accepted(&mut self, now: Mono, conn: Conn, listener: Listener) {
+        let scheme = self.listening.iter().find(|(other, _)| *other == listener).map(|(_, scheme)| scheme);
+        let transport = match scheme {
+            Some(Scheme::Plain) => Some(Transport::Plain),
+            Some(Scheme::Tls(tls)) => TlsConn::new(tls).ok().map(|tls| Transport::Tls(Box::new(tls))),
+            None => None,
+        };
+        let Some(transport) = transport else {
+            self.parts.reactor.abort(conn);
+            return;
+        };
+        self.conns.insert(ConnState::new(conn, transport));
+        let deadline = self.instant(now) + self.parts.login_timeout;
+        self.timing.logins.push_back((deadline, conn));
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), "accepted");
+    }
+
+    pub(super) fn received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
+        let Some(state) = self.conns.find(conn) else { return };
+        let Transport::Tls(tls) = &mut state.transport else {
+            self.take_bytes(now, conn, bytes);
+            return;
+        };
+        let mut plain = std::mem::take(&mut self.scratch);
+        plain.clear();
+        let outcome = tls.receive(bytes, &mut state.sealed, |part| plain.extend_from_slice(part));
+        let answered = !state.sealed.is_empty();
+        if answered {
+            self.mark_dirty(conn);
+        }
+        if !plain.is_empty() {
+            self.take_bytes(now, conn, &plain);
+        }
+        self.scratch = plain;
+        if let Err(error) = outcome {
+            tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "tls failed");
+            self.hang_up(conn);
+        }
+    }
+
+    /// Cuts frames out of plain bytes and takes each.
+    pub(super) fn take_bytes(&mut self, now: Mono, conn: Conn, mut bytes: &[u8]) {
+        loop {
+            let Some(state) = self.conns.find(conn) else { return };
+            match state.phase {
+                Phase::Moving(_) => return state.reader.keep(bytes),
+                Phase::Refused | Phase::Closing => return,
+                Phase::Login | Phase::Open => {}
+            }
+            let bytes_max = state.frame_bytes_max();
+            let body = match state.reader.next(&mut bytes, bytes_max) {
+                Ok(Some(body)) => body,
+                Ok(None) => return,
+                Err(error) => return self.close_with(conn, error.close_code(), None),
+            };
+            self.take_frame(now, conn, body);
+        }
+    }
+
+    fn take_frame(&mut self, now: Mono, conn: Conn, body: Bytes) {
+        let frame = match decode_client(body) {
+            Ok(frame) => frame,
+            Err(error) => return self.close_with(conn, error.close_code(), None),
+        };
+        let Some(state) = self.conns.find(conn) else { return };
+        let id = state.id();
+        if !matches!(state.phase, Phase::Open) {
+            match frame.frame {
+                Some(Frame::Hello(hello)) => self.take_hello(now, conn, hello),
+                Some(_) | None => self.close_with(conn, CloseCode::HelloExpected, None),
+            }
+            return;
+        }
+        if let Some(Frame::Refresh(refresh)) = &frame.frame {
+            let claims = self.parts.tokens.check(&refresh.token).ok();
+            let renewal = claims.map(|claims| {
+                Box::new(Renewal { user: claims.user, device: claims.device, expires_at: claims.refused_from })
+            });
+            self.give(now, Input::Refreshed { conn: id, request_id: refresh.request_id, renewal });
+            return;
+        }
+        trace_frame(self.parts.id.0, conn, &frame);
+        self.give(now, Input::Frame { conn: id, frame });
+    }
+
+    fn take_hello(&mut self, now: Mono, conn: Conn, mut hello: Hello) {
+        let token = std::mem::take(&mut hello.token);
+        let claims = match self.parts.tokens.check(&token) {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "token refused");
+                let tell_at = self.instant(now) + REFUSAL_DELAY;
+                self.timing.refusals.push_back((tell_at, conn));
+                if let Some(state) = self.conns.find(conn) {
+                    state.phase = Phase::Refused;
+                }
+                return;
+            }
+        };
+        let home = self.parts.placement.shard_of(claims.user.slot());
+        let login =
+            Box::new(Login { user: claims.user, device: claims.device, expires_at: claims.refused_from, hello });
+        if home == self.parts.id { self.log_in(now, conn, login) } else { self.start_move(conn, login) }
+    }
+
+    /// The connection lives here: the shard takes over.
+    pub(super) fn log_in(&mut self, now: Mono, conn: Conn, login: Box<Login>) {
+        let Some(state) = self.conns.find(conn) else { return };
+        state.phase = Phase::Open;
+        state.in_shard = true;
+        let id = state.id();
+        tracing::debug!(
+            shard = self.parts.id.0,
+            conn = conn.to_bits(),
+            user = login.user.as_str(),
+            device = login.device.as_str(),
+            "login"
+        );
+        self.give(now, Input::Login { conn: id, login });
+    }
+
+    pub(super) fn closed(&mut self, now: Mono, conn: Conn, cause: CloseCause) {
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), ?cause, "closed");
+        self.forget_move(conn);
+        let Some(state) = self.conns.remove(conn) else { return };
+        if state.in_shard {
+            self.give(now, Input::Gone { conn: state.id() });
+        }
+    }
+}
+
+/// One TRACE line for each message that arrives.
+fn trace_frame(shard: u16, conn: Conn, frame: &ClientFrame) {
+    if !tracing::enabled!(tracing::Level::TRACE) {
+        return;
+    }
+    match &frame.frame {
+        Some(Frame::Send(send)) => {
+            let message_id = MessageId::parse(&send.message_id).map(|id| id.to_string()).unwrap_or_default();
+            tracing::trace!(shard, conn = conn.to_bits(), message_id, request_id = send.request_id, "send");
+            if let Some(through) = send.ack_through {
+                tracing::trace!(shard, conn = conn.to_bits(), offset = through, "ack");
+            }
+        }
+        Some(Frame::Ack(ack)) => {
+            tracing::trace!(shard, conn = conn.to_bits(), offset = ack.through_offset, "ack");
+        }
+        Some(
+            Frame::Hello(_) | Frame::Refresh(_) | Frame::Devices(_) | Frame::Unlink(_) | Frame::Ping(_) | Frame::Pong(_),
+        )
+        | None => {}
+    }
+}

@@ -1,0 +1,188 @@
+//! From shard effects to sends, records, questions and mail.
+//!
+//! Invariants
+//! - Frames of one tick leave in one send per connection.
+//! - The Close frame is the last one, and the socket closes after it.
+
+use super::timing::CLOSE_TIMEOUT;
+use super::{Core, CoreMail};
+use crate::conn::{ConnState, Phase, Transport};
+use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::wire::{Close, server_frame};
+use iris_protocol::{CloseCode, Mono};
+use iris_reactor::Conn;
+use iris_shard::io::{ConnId, Effect, Frame, Input};
+use std::time::Instant;
+
+/// Send buffers kept for reuse, and the largest one that is kept.
+const SPARE_MAX: usize = 512;
+const SPARE_BYTES_MAX: usize = 64 << 10;
+
+impl Core {
+    /// Carries out everything the shard has asked for.
+    pub(super) fn carry_out_effects(&mut self) {
+        while let Some(effect) = self.parts.shard.poll_effect() {
+            match effect {
+                Effect::Send { conn, frame } => self.send_frame(conn, frame),
+                Effect::Accept { conn, accepted } => {
+                    crate::trace::accepted(self.parts.id, conn, &accepted);
+                    self.with_pending(conn, |pending| {
+                        encode_server(server_frame::Frame::Accepted(accepted), pending);
+                    });
+                }
+                Effect::Close { conn, code, retry_after_ms } => {
+                    self.close_with(Conn::from_bits(conn.0), code, retry_after_ms);
+                }
+                Effect::Read { conn, on } => self.set_reading(Conn::from_bits(conn.0), on),
+                Effect::Store { ticket, ops } => {
+                    crate::trace::stored(self.parts.id, &ops);
+                    self.parts.log.append(ticket, &ops);
+                }
+                Effect::Load { id, request } => self.parts.storage.ask(id, request),
+                Effect::Mail { to, mail } => {
+                    crate::trace::mailed(self.parts.id, to, &mail);
+                    let refused = self.parts.post.send(usize::from(to.0), CoreMail::Shard(mail));
+                    assert!(refused.is_ok(), "mail ring to shard {to} is full in spite of credits");
+                }
+            }
+        }
+        self.send_waiting_moves();
+    }
+
+    fn send_frame(&mut self, conn: ConnId, frame: Frame) {
+        crate::trace::delivered(self.parts.id, conn, &frame);
+        match frame {
+            Frame::Deliver { offset, previous, envelope } => {
+                self.with_pending(conn, |pending| encode_deliver(offset, previous, &envelope, pending));
+            }
+            Frame::Other(frame) => self.with_pending(conn, |pending| encode_server(frame, pending)),
+        }
+    }
+
+    /// Lets `append` add a frame to what a connection will send; nothing happens if it is closing or gone.
+    fn with_pending(&mut self, conn: ConnId, append: impl FnOnce(&mut Vec<u8>)) {
+        let conn = Conn::from_bits(conn.0);
+        let Some(state) = self.conns.find(conn) else { return };
+        if matches!(state.phase, Phase::Closing) {
+            return;
+        }
+        if state.pending.capacity() == 0 {
+            state.pending = self.spare.pop().unwrap_or_default();
+        }
+        append(&mut state.pending);
+        if !std::mem::replace(&mut state.dirty, true) {
+            self.dirty.push(conn);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, conn: Conn) {
+        if let Some(state) = self.conns.find(conn)
+            && !std::mem::replace(&mut state.dirty, true)
+        {
+            self.dirty.push(conn);
+        }
+    }
+
+    /// Sends a Close frame as the last one, then closes.
+    pub(super) fn close_with(&mut self, conn: Conn, code: CloseCode, retry_after_ms: Option<u32>) {
+        let Some(state) = self.conns.find(conn) else { return };
+        let id = state.id();
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), code = code.name(), "close");
+        let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
+        self.with_pending(id, |pending| encode_server(server_frame::Frame::Close(close), pending));
+        self.hang_up(conn);
+    }
+
+    /// Closes once everything pending is out.
+    pub(super) fn hang_up(&mut self, conn: Conn) {
+        let Some(state) = self.conns.find(conn) else { return };
+        if matches!(state.phase, Phase::Closing) {
+            return;
+        }
+        state.phase = Phase::Closing;
+        if let Transport::Tls(tls) = &mut state.transport {
+            let mut plain = std::mem::take(&mut state.pending);
+            // The alert comes after the last frame; a handshake that never ended has no frames.
+            if tls.seal(&plain, &mut state.sealed).is_ok() {
+                tls.close(&mut state.sealed);
+            }
+            plain.clear();
+            state.pending = plain;
+        }
+        self.timing.closes.push_back((Instant::now() + CLOSE_TIMEOUT, conn));
+        self.mark_dirty(conn);
+    }
+
+    fn set_reading(&mut self, conn: Conn, on: bool) {
+        if self.conns.find(conn).is_none() {
+            return;
+        }
+        if on { self.parts.reactor.resume(conn) } else { self.parts.reactor.pause(conn) }
+    }
+
+    /// Sends what is pending on every connection that has something and is not sending.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
+            self.flush_conn(conn);
+        }
+        self.dirty = dirty;
+    }
+
+    fn flush_conn(&mut self, conn: Conn) {
+        let Some(state) = self.conns.find(conn) else { return };
+        state.dirty = false;
+        if state.closed || matches!(state.phase, Phase::Moving(_)) || self.parts.reactor.is_sending(conn) {
+            return;
+        }
+        let buffer = take_outgoing(state, &mut self.spare);
+        let closing = matches!(state.phase, Phase::Closing);
+        if let Some(buffer) = buffer {
+            self.parts.reactor.send(conn, buffer);
+        }
+        if closing {
+            state.closed = true;
+            self.parts.reactor.close(conn);
+        }
+    }
+
+    pub(super) fn sent(&mut self, now: Mono, conn: Conn, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+        let Some(state) = self.conns.find(conn) else { return };
+        let bytes = std::mem::take(&mut state.sending_bytes);
+        let waiting = !state.pending.is_empty() || !state.sealed.is_empty();
+        if state.in_shard && bytes > 0 {
+            let id = state.id();
+            self.give(now, Input::Sent { conn: id, bytes });
+        }
+        if waiting {
+            self.mark_dirty(conn);
+        }
+    }
+}
+
+/// The next buffer to send, after TLS; `None` if nothing waits.
+fn take_outgoing(state: &mut ConnState, spare: &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
+    let plain = std::mem::take(&mut state.pending);
+    state.sending_bytes = plain.len();
+    let Transport::Tls(tls) = &mut state.transport else {
+        return (!plain.is_empty()).then_some(plain);
+    };
+    let mut sealed = std::mem::take(&mut state.sealed);
+    if !plain.is_empty() {
+        if sealed.capacity() == 0 {
+            sealed = spare.pop().unwrap_or_default();
+        }
+        // A session that cannot seal is broken: its receive side reports it and closes.
+        let _broken = tls.seal(&plain, &mut sealed);
+    }
+    if plain.capacity() > 0 && spare.len() < SPARE_MAX {
+        let mut plain = plain;
+        plain.clear();
+        spare.push(plain);
+    }
+    (!sealed.is_empty()).then_some(sealed)
+}

@@ -1,0 +1,133 @@
+//! Moving a connection to the core that owns its user.
+//!
+//! Invariants
+//! - Bytes that came before the receive was cancelled travel with the connection; nothing is read twice.
+//! - The mail with the state leaves only after the descriptor has arrived; the two are joined by a label.
+
+use super::{Core, CoreMail};
+use crate::conn::{ConnState, Phase, Transport};
+use crate::frames::FrameReader;
+use iris_protocol::{CloseCode, Mono};
+use iris_reactor::Conn;
+use iris_shard::io::Login;
+use std::collections::{HashMap, VecDeque};
+
+/// Told to a client that met a full core.
+const RETRY_MS: u32 = 5_000;
+
+/// What travels beside the descriptor.
+pub(crate) struct MovingConn {
+    label: u64,
+    transport: Transport,
+    unread: Vec<u8>,
+    sealed: Vec<u8>,
+    login: Box<Login>,
+}
+
+/// Moves under way.
+#[derive(Default)]
+pub(crate) struct Relocations {
+    next_label: u64,
+    labels: HashMap<Conn, u64>,
+    descriptors: HashMap<u64, Conn>,
+    states: HashMap<u64, Box<MovingConn>>,
+    outgoing: VecDeque<(usize, Box<MovingConn>)>,
+}
+
+impl Relocations {
+    /// True while a state waits for room in a mail ring.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+}
+
+impl Core {
+    /// The user lives on another core: stop reading here.
+    pub(super) fn start_move(&mut self, conn: Conn, login: Box<Login>) {
+        if let Some(state) = self.conns.find(conn) {
+            state.phase = Phase::Moving(login);
+            self.parts.reactor.detach(conn);
+        }
+    }
+
+    pub(super) fn detached(&mut self, conn: Conn) {
+        let Some(state) = self.conns.find(conn) else { return };
+        let Phase::Moving(login) = &state.phase else { return };
+        let home = self.parts.placement.shard_of(login.user.slot());
+        self.relocations.next_label += 1;
+        let label = u64::from(self.parts.id.0) << 48 | self.relocations.next_label;
+        self.relocations.labels.insert(conn, label);
+        self.parts.reactor.move_to(conn, &self.parts.peers[usize::from(home.0)], label);
+    }
+
+    /// The connection ended while it was moving.
+    pub(super) fn forget_move(&mut self, conn: Conn) {
+        self.relocations.labels.remove(&conn);
+    }
+
+    /// The descriptor is at its new core: the state follows.
+    pub(super) fn moved(&mut self, conn: Conn) {
+        let label = self.relocations.labels.remove(&conn);
+        let state = self.conns.remove(conn);
+        let (Some(label), Some(state)) = (label, state) else { return };
+        let mut state = state;
+        let Phase::Moving(login) = std::mem::replace(&mut state.phase, Phase::Closing) else {
+            unreachable!("a connection moved without being told to: {conn:?}");
+        };
+        let home = self.parts.placement.shard_of(login.user.slot());
+        let ConnState { transport, reader, sealed, .. } = *state;
+        let moving = MovingConn { label, transport, unread: reader.into_unread(), sealed, login };
+        self.relocations.outgoing.push_back((usize::from(home.0), Box::new(moving)));
+        self.send_waiting_moves();
+    }
+
+    pub(super) fn send_waiting_moves(&mut self) {
+        while let Some((to, moving)) = self.relocations.outgoing.pop_front() {
+            if let Err(CoreMail::Move(moving)) = self.parts.post.send(to, CoreMail::Move(moving)) {
+                self.relocations.outgoing.push_front((to, moving));
+                return;
+            }
+        }
+    }
+
+    /// The other core has no room: the client is told when to come back.
+    pub(super) fn move_failed(&mut self, _now: Mono, conn: Conn) {
+        self.relocations.labels.remove(&conn);
+        if let Some(state) = self.conns.find(conn) {
+            state.phase = Phase::Login;
+            self.parts.reactor.arm(conn);
+            self.close_with(conn, CloseCode::Overloaded, Some(RETRY_MS));
+        }
+    }
+
+    pub(super) fn arrived(&mut self, now: Mono, conn: Conn, label: u64) {
+        match self.relocations.states.remove(&label) {
+            Some(moving) => self.settle_in(now, conn, moving),
+            None => {
+                self.relocations.descriptors.insert(label, conn);
+            }
+        }
+    }
+
+    pub(super) fn state_arrived(&mut self, now: Mono, moving: Box<MovingConn>) {
+        match self.relocations.descriptors.remove(&moving.label) {
+            Some(conn) => self.settle_in(now, conn, moving),
+            None => {
+                self.relocations.states.insert(moving.label, moving);
+            }
+        }
+    }
+
+    /// Descriptor and state are both here.
+    fn settle_in(&mut self, now: Mono, conn: Conn, moving: Box<MovingConn>) {
+        let MovingConn { transport, unread, sealed, login, .. } = *moving;
+        let mut state = ConnState::new(conn, transport);
+        state.reader = FrameReader::with_unread(unread);
+        state.sealed = sealed;
+        self.conns.insert(state);
+        self.mark_dirty(conn);
+        self.log_in(now, conn, login);
+        self.take_bytes(now, conn, &[]);
+        self.parts.reactor.arm(conn);
+    }
+}

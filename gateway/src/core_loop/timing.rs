@@ -1,0 +1,91 @@
+//! Deadlines of the loop itself: logins, refusals, closes; and the flags of the main thread.
+//!
+//! Invariants
+//! - Each queue holds deadlines of one constant delay, so its front is its earliest.
+
+use super::{CONTROL_INTERVAL, Core};
+use crate::conn::Phase;
+use iris_protocol::{CloseCode, Mono};
+use iris_reactor::Conn;
+use iris_shard::io::Input;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A Close frame that is not out by then is given up, with the connection.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections by what they wait for.
+#[derive(Default)]
+pub(crate) struct Timing {
+    /// Until then a Hello must have come.
+    pub(crate) logins: VecDeque<(Instant, Conn)>,
+    /// Then the refusal is told.
+    pub(crate) refusals: VecDeque<(Instant, Conn)>,
+    /// Until then the Close frame must be out.
+    pub(crate) closes: VecDeque<(Instant, Conn)>,
+    /// The last tick left something to do.
+    pub(crate) more: bool,
+}
+
+impl Timing {
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        [&self.logins, &self.refusals, &self.closes]
+            .into_iter()
+            .filter_map(|queue| queue.front().map(|(at, _)| *at))
+            .min()
+    }
+}
+
+fn due(queue: &mut VecDeque<(Instant, Conn)>, now: Instant) -> Option<Conn> {
+    let (at, conn) = *queue.front()?;
+    (at <= now).then(|| {
+        queue.pop_front();
+        conn
+    })
+}
+
+impl Core {
+    /// Everything whose time has come.
+    pub(super) fn keep_time(&mut self, now: Mono) {
+        let instant = self.instant(now);
+        while let Some(conn) = due(&mut self.timing.logins, instant) {
+            if self.conns.find(conn).is_some_and(|state| matches!(state.phase, Phase::Login)) {
+                self.close_with(conn, CloseCode::LoginTimeout, None);
+            }
+        }
+        while let Some(conn) = due(&mut self.timing.refusals, instant) {
+            self.close_with(conn, CloseCode::AuthFailed, None);
+        }
+        while let Some(conn) = due(&mut self.timing.closes, instant) {
+            if self.conns.find(conn).is_some() {
+                self.parts.reactor.abort(conn);
+            }
+        }
+        if self.parts.shard.next_deadline().is_some_and(|(at, _)| at <= now) {
+            self.give(now, Input::Tick);
+        }
+        if instant >= self.next_control {
+            self.next_control = instant + CONTROL_INTERVAL;
+            self.look_at_control(now);
+        }
+    }
+
+    fn look_at_control(&mut self, now: Mono) {
+        if self.parts.control.is_draining() && !self.draining {
+            self.draining = true;
+            for (listener, _) in std::mem::take(&mut self.listening) {
+                self.parts.reactor.stop_listening(listener);
+            }
+            self.give(now, Input::Drain);
+        }
+        self.parts.stats.publish(&crate::control::CoreFigures {
+            connections: self.conns.len(),
+            clock: self.parts.shard.clock(now),
+            settled: self.parts.shard.settled() && self.parts.log.is_idle(),
+            log: self.parts.log.figures(),
+            reactor: self.parts.reactor.counters(),
+            shard: self.parts.shard.counters(),
+        });
+    }
+}

@@ -1,0 +1,36 @@
+//! The `iris-gateway` command.
+
+use clap::Parser as _;
+use iris_gateway::args::Task;
+use iris_gateway::cli::Cli;
+use iris_gateway::exit::ExitStatus;
+use iris_gateway::{commands, fsck, serve};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let status = match Task::of(Cli::parse()) {
+        Ok(task) => run(task),
+        Err(error) => {
+            commands::complain(error);
+            ExitStatus::Usage
+        }
+    };
+    status.into()
+}
+
+fn run(task: Task) -> ExitStatus {
+    match task {
+        Task::Serve(plan) => serve::run(&plan),
+        Task::ConfigCheck { sources, flags, json } => commands::config_check(&sources, flags, json),
+        Task::ConfigDefault => commands::config_default(),
+        Task::TokenKeygen { out } => commands::token_keygen(&out),
+        Task::TokenIssue(plan) => commands::token_issue(&plan),
+        Task::TokenVerify(plan) => commands::token_verify(&plan),
+        Task::TlsSelfsigned { out, names } => commands::tls_selfsigned(&out, &names),
+        Task::Fsck { data_dir, json } => fsck::run(&data_dir, json),
+        Task::Version { json } => commands::version(json),
+    }
+}

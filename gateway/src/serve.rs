@@ -1,0 +1,447 @@
+//! `iris-gateway serve`: opens the data directory, starts the cores, waits for signals.
+//!
+//! Invariants
+//! - Nothing listens before every core has recovered.
+//! - A clean stop is recorded only after every core's last record is durable and its tables are flushed.
+
+use crate::bind::listeners;
+use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
+use crate::args::ServePlan;
+use crate::commands::complain;
+use crate::config::{Config, Flags};
+use crate::control::{Control, CoreStats};
+use crate::core_loop::{Core, CoreError, CoreMail, CoreParts, Scheme};
+use crate::durable::DurableLog;
+use crate::exit::ExitStatus;
+use crate::fatal::die;
+use crate::logging;
+use crate::gate::{Keys, TokenGate};
+use crate::place::{CorePlace, places, processors};
+use crate::storage_thread::{self, StorageParts};
+use crate::tls::ServerTls;
+use crate::token::Verifier;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use iris_protocol::{ShardId, Wall};
+use iris_reactor::mail::{Post, mesh};
+use iris_reactor::{Peer, Reactor, Waker};
+use iris_shard::{Placement, Shard};
+use iris_storage::number::Vouch;
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Room for connections on the move, beside the shards' mail.
+const MOVES_MAX: usize = 1024;
+/// How often the main thread looks at what the cores report.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the shard clock is written down.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why serving did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct ServeError {
+    /// How the process ends.
+    pub status: ExitStatus,
+    /// What an operator reads.
+    pub reason: String,
+}
+
+impl ServeError {
+    /// An error of this status with the reason in words.
+    pub(crate) fn new(status: ExitStatus, reason: impl std::fmt::Display) -> Self {
+        Self { status, reason: reason.to_string() }
+    }
+}
+
+/// One running core, as the main thread sees it.
+struct Running {
+    thread: JoinHandle<Vouch>,
+    stats: Arc<CoreStats>,
+}
+
+/// What a core's thread is started with.
+struct CoreSeed {
+    boot: CoreBoot,
+    place: CorePlace,
+    post: Post<CoreMail>,
+    listeners: Vec<(TcpListener, Scheme)>,
+    keys: Keys,
+    control: Arc<Control>,
+    stats: Arc<CoreStats>,
+    started: Instant,
+    config: Arc<Config>,
+    vouches: Sender<(u16, Vouch)>,
+    placement: Placement,
+}
+
+/// The `serve` command: until a signal ends it, or what it needs is missing.
+pub fn run(plan: &ServePlan) -> ExitStatus {
+    let config = match plan.sources.load() {
+        Ok(config) => config,
+        Err(error) => {
+            complain(error);
+            return ExitStatus::Config;
+        }
+    };
+    let problems: Vec<_> = config.problems(plan.flags).into_iter().chain(config.file_problems()).collect();
+    for problem in &problems {
+        complain(problem);
+    }
+    if !problems.is_empty() {
+        return ExitStatus::Config;
+    }
+    let _log = logging::start(&config.log);
+    match serve(config, plan) {
+        Ok(()) => ExitStatus::Ok,
+        Err(error) => {
+            tracing::error!(status = error.status.name(), reason = error.reason, "stopping");
+            complain(&error);
+            error.status
+        }
+    }
+}
+
+fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
+    let flags = plan.flags;
+    let shards = shard_count(&config);
+    let keys = Keys::new(load_keys(&config)?);
+    let tls = load_tls(&config)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
+    let mut opened = boot::open(&config, shards, plan)?;
+    let bound = bind_all(&config, flags, &tls, usize::from(shards))?;
+    let config = Arc::new(config);
+    let control = Arc::new(Control::default());
+    let (vouch_tx, vouches) = unbounded();
+    let cores = start_cores(&mut opened, &config, bound.sockets, &keys, &control, &vouch_tx)?;
+    announce(&bound.addresses);
+    let mut main = Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
+    main.watch(&mut signals);
+    main.stop()
+}
+
+fn shard_count(config: &Config) -> u16 {
+    match config.server.shards {
+        0 => u16::try_from(processors().len()).unwrap_or(1).clamp(1, iris_protocol::limits::SHARDS_MAX),
+        shards => shards,
+    }
+}
+
+fn load_keys(config: &Config) -> Result<Verifier, ServeError> {
+    Verifier::load(&config.tokens.jwks, config.tokens.policy()).map_err(|error| ServeError::new(ExitStatus::Config, error))
+}
+
+fn load_tls(config: &Config) -> Result<Option<Arc<ServerTls>>, ServeError> {
+    if config.listen.tls.0.is_none() {
+        return Ok(None);
+    }
+    let tls = ServerTls::load(&config.tls.certificate, &config.tls.key);
+    tls.map(|tls| Some(Arc::new(tls))).map_err(|error| ServeError::new(ExitStatus::Config, error))
+}
+
+/// Addresses that are served, and the sockets of each core.
+struct Bound {
+    addresses: Addresses,
+    sockets: Vec<Vec<(TcpListener, Scheme)>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Addresses {
+    tls: Option<SocketAddr>,
+    plaintext: Option<SocketAddr>,
+}
+
+fn bind_all(
+    config: &Config,
+    flags: Flags,
+    tls: &Option<Arc<ServerTls>>,
+    cores: usize,
+) -> Result<Bound, ServeError> {
+    let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
+    let mut sockets: Vec<Vec<(TcpListener, Scheme)>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut bind = |address: SocketAddr, scheme: &Scheme| {
+        let (bound, listening) = listeners(address, cores, backlog).map_err(|error| {
+            let status = match error.kind() {
+                std::io::ErrorKind::AddrInUse => ExitStatus::PortTaken,
+                _ => ExitStatus::Config,
+            };
+            ServeError::new(status, format!("cannot listen on {address}: {error}"))
+        })?;
+        for (core, socket) in sockets.iter_mut().zip(listening) {
+            core.push((socket, scheme.clone()));
+        }
+        Ok(bound)
+    };
+    let mut addresses = Addresses::default();
+    if let (Some(address), Some(tls)) = (config.listen.tls.0, tls) {
+        addresses.tls = Some(bind(address, &Scheme::Tls(Arc::clone(tls)))?);
+    }
+    if let (Some(address), true) = (config.listen.plaintext.0, flags.insecure_plaintext) {
+        addresses.plaintext = Some(bind(address, &Scheme::Plain)?);
+    }
+    Ok(Bound { addresses, sockets })
+}
+
+fn start_cores(
+    opened: &mut Opened,
+    config: &Arc<Config>,
+    sockets: Vec<Vec<(TcpListener, Scheme)>>,
+    keys: &Keys,
+    control: &Arc<Control>,
+    vouches: &Sender<(u16, Vouch)>,
+) -> Result<Vec<Running>, ServeError> {
+    let boots = std::mem::take(&mut opened.cores);
+    let shards = boots.len();
+    let started = Instant::now();
+    let places = places(u16::try_from(shards).unwrap_or(u16::MAX));
+    let posts = mesh(shards, MAIL_RING + MOVES_MAX);
+    let (ready_tx, ready) = unbounded();
+    let mut cores = Vec::with_capacity(shards);
+    let mut peer_tx = Vec::with_capacity(shards);
+    for (((boot, place), post), listeners) in boots.into_iter().zip(places).zip(posts).zip(sockets) {
+        let stats = Arc::new(CoreStats::default());
+        let seed = CoreSeed {
+            boot,
+            place,
+            post,
+            listeners,
+            keys: keys.clone(),
+            control: Arc::clone(control),
+            stats: Arc::clone(&stats),
+            started,
+            config: Arc::clone(config),
+            vouches: vouches.clone(),
+            placement: opened.placement.clone(),
+        };
+        let (tx, peers) = unbounded();
+        peer_tx.push(tx);
+        let ready = ready_tx.clone();
+        let name = format!("shard-{}", place.shard);
+        let thread = std::thread::Builder::new().name(name).spawn(move || run_core(seed, &ready, &peers));
+        let thread = thread.map_err(|error| ServeError::new(ExitStatus::Failed, error))?;
+        cores.push(Running { thread, stats });
+    }
+    introduce(shards, &ready, &peer_tx)?;
+    Ok(cores)
+}
+
+/// Gives every core the rings of all.
+fn introduce(
+    shards: usize,
+    ready: &Receiver<(u16, Result<Peer, ServeError>)>,
+    peer_tx: &[Sender<Vec<Peer>>],
+) -> Result<(), ServeError> {
+    let mut rings = Vec::with_capacity(shards);
+    for _ in 0..shards {
+        let Ok((shard, peer)) = ready.recv() else {
+            return Err(ServeError::new(ExitStatus::Panic, "a core ended while it started"));
+        };
+        rings.push((shard, peer?));
+    }
+    rings.sort_by_key(|(shard, _)| *shard);
+    let rings: Vec<Peer> = rings.into_iter().map(|(_, peer)| peer).collect();
+    for core in peer_tx {
+        let _ended = core.send(rings.clone());
+    }
+    Ok(())
+}
+
+/// The life of a core's thread.
+fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, peers: &Receiver<Vec<Peer>>) -> Vouch {
+    seed.place.pin();
+    let reactor = match Reactor::new(&reactor_config(&seed.config)) {
+        Ok(reactor) => reactor,
+        Err(error) => {
+            let refused = ServeError::new(ExitStatus::IoUringUnavailable, error);
+            let _main_gone = ready.send((seed.place.shard, Err(refused)));
+            return Vouch::default();
+        }
+    };
+    let _main_gone = ready.send((seed.place.shard, Ok(reactor.peer())));
+    let Ok(peers) = peers.recv() else { return Vouch::default() };
+    let waker: Waker = reactor.waker();
+    let fill_interval = seed.config.storage.fill_interval.0;
+    let CoreBoot { log, engine, files, space, shard, directory, durability } = seed.boot;
+    let storage = storage_thread::start(StorageParts { engine, files, space, fill_interval }, waker, seed.place);
+    let (storage, storage_thread) = match storage {
+        Ok(started) => started,
+        Err(error) => die(ExitStatus::Failed, &format!("cannot start a storage thread: {error}")),
+    };
+    let core = Core::new(CoreParts {
+        reactor,
+        shard: Shard::new(iris_protocol::Mono(0), shard.0, shard.1),
+        id: ShardId(seed.place.shard),
+        placement: seed.placement,
+        post: seed.post,
+        peers,
+        log: DurableLog::new(log, seed.place.shard, directory, durability, seed.vouches),
+        storage,
+        listeners: seed.listeners,
+        tokens: TokenGate::new(seed.keys, seed.config.tokens.cache as usize),
+        control: seed.control,
+        stats: seed.stats,
+        started: seed.started,
+        login_timeout: seed.config.limits.login.0,
+    });
+    match core.run() {
+        Ok(ended) => {
+            let vouch = ended.vouch();
+            drop(ended);
+            storage_thread.finish();
+            vouch
+        }
+        Err(error) => die(status_of(&error), &error.to_string()),
+    }
+}
+
+fn reactor_config(config: &Config) -> iris_reactor::Config {
+    let connections = &config.connections;
+    iris_reactor::Config {
+        rings: connections.rings,
+        descriptors_per_ring: connections.descriptors_per_ring,
+        receive_buffers: connections.receive_buffers,
+        receive_buffer_bytes: u32::try_from(connections.receive_buffer_bytes.0).unwrap_or(u32::MAX),
+        idle_after: Some(connections.idle_after.0),
+        ..iris_reactor::Config::default()
+    }
+}
+
+fn status_of(error: &CoreError) -> ExitStatus {
+    match error {
+        CoreError::Ring(_) => ExitStatus::Panic,
+        CoreError::Write(error) if error.is_disk_full() => ExitStatus::DiskFull,
+        CoreError::Write(_) => ExitStatus::StorageWriteFailed,
+    }
+}
+
+/// Tells whoever started the process that it serves, and where.
+fn announce(addresses: &Addresses) {
+    let line = json!({
+        "ready": true,
+        "listen": addresses.tls.map(|address| address.to_string()),
+        "plaintext": addresses.plaintext.map(|address| address.to_string()),
+        "pid": std::process::id(),
+    });
+    say(&line);
+    tracing::info!(tls = ?addresses.tls, plaintext = ?addresses.plaintext, "serving");
+}
+
+/// One line on standard output; nobody may be listening.
+fn say(line: &serde_json::Value) {
+    let mut out = std::io::stdout().lock();
+    let _unheard = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+struct Main {
+    opened: Opened,
+    cores: Vec<Running>,
+    control: Arc<Control>,
+    vouches: Receiver<(u16, Vouch)>,
+    keys: Keys,
+    config: Arc<Config>,
+    drain_until: Option<Instant>,
+    clock_at: Instant,
+}
+
+impl Main {
+    /// Until a drain is complete, or has taken too long.
+    fn watch(&mut self, signals: &mut Signals) {
+        loop {
+            for signal in signals.pending() {
+                match signal {
+                    SIGHUP => self.reload(),
+                    SIGUSR1 => self.print_stats(),
+                    _ => self.drain(),
+                }
+            }
+            self.keep_meta();
+            self.check_threads();
+            let settled = self.cores.iter().all(|core| core.stats.is_settled() && core.stats.is_empty());
+            if let Some(until) = self.drain_until
+                && (settled || Instant::now() >= until)
+            {
+                return;
+            }
+            std::thread::park_timeout(WATCH_INTERVAL);
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.drain_until.is_some() {
+            tracing::info!("second signal: the drain ends now");
+            self.drain_until = Some(Instant::now());
+            return;
+        }
+        tracing::info!("draining");
+        self.control.drain();
+        self.drain_until = Some(Instant::now() + self.config.server.drain.0);
+    }
+
+    fn reload(&self) {
+        match load_keys(&self.config) {
+            Ok(verifier) => {
+                self.keys.replace(verifier);
+                tracing::info!("token keys reloaded");
+            }
+            Err(error) => tracing::warn!(%error, "token keys not reloaded: the old ones stay"),
+        }
+    }
+
+    fn print_stats(&self) {
+        let mut sums = serde_json::Map::new();
+        for core in &self.cores {
+            for (name, value) in core.stats.read() {
+                let sum = sums.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+                sums.insert(name.to_owned(), json!(sum.saturating_add(value)));
+            }
+        }
+        sums.insert("stats".to_owned(), json!(true));
+        say(&serde_json::Value::Object(sums));
+    }
+
+    /// Writes down what the cores' logs hold, and how far the clock is.
+    fn keep_meta(&mut self) {
+        let mut kept = Ok(());
+        while let Ok((core, vouch)) = self.vouches.try_recv() {
+            kept = kept.and_then(|()| self.opened.vouch(core, vouch));
+        }
+        if Instant::now() >= self.clock_at {
+            self.clock_at = Instant::now() + CLOCK_INTERVAL;
+            kept = kept.and_then(|()| self.opened.store_clock(self.clock()));
+        }
+        if let Err(error) = kept {
+            die(ExitStatus::StorageWriteFailed, &error.to_string());
+        }
+    }
+
+    fn clock(&self) -> Wall {
+        self.cores.iter().map(|core| core.stats.clock()).max().unwrap_or_default()
+    }
+
+    /// A core that ended by itself takes the process with it.
+    fn check_threads(&self) {
+        if self.cores.iter().any(|core| core.thread.is_finished()) {
+            die(ExitStatus::Panic, "a core ended while the process serves");
+        }
+    }
+
+    fn stop(mut self) -> Result<(), ServeError> {
+        self.control.stop();
+        let clock = self.clock();
+        let mut stopped = Vec::new();
+        for core in std::mem::take(&mut self.cores) {
+            let vouch = core.thread.join();
+            stopped.push(vouch.map_err(|_| ServeError::new(ExitStatus::Panic, "a core panicked as it ended"))?);
+        }
+        let closed = self.opened.stop_clean(clock, &stopped);
+        closed.map_err(|error| ServeError::new(ExitStatus::StorageWriteFailed, error))?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! TLS 1.3 for clients: rustls with ring, through the API that keeps no buffers.
+//!
+//! Invariants
+//! - TLS 1.3 alone, no early data, no client certificates, no ALPN.
+//! - Reading certificates anew makes a new [`ServerTls`]; connections keep the one they began with.
+
+pub mod conn;
+pub mod selfsigned;
+
+pub use conn::{TlsConn, TlsError, TlsState};
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::server::NoServerSessionStorage;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Tickets after a full handshake. 1: rustls' default of 2 costs a record and an encryption more at every handshake.
+const TICKETS: usize = 1;
+
+/// Why a certificate or a key is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerTlsError {
+    /// A file cannot be read or is not PEM.
+    #[error("{}: {source}; `iris-gateway tls selfsigned` makes one for development", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// The certificate's file holds no certificate.
+    #[error("{}: no certificate in it", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key does not belong to the certificate, or is of an unknown kind.
+    #[error("{} and {}: {source}", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The system gave no random bytes for the keys of tickets.
+    #[error("keys of session tickets: {0}")]
+    Tickets(rustls::Error),
+}
+
+/// The server's side of TLS, shared by all cores.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Reads a certificate chain and its private key, both PEM.
+    ///
+    /// # Errors
+    /// [`ServerTlsError`] naming the file that is missing, damaged, or of another pair.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, ServerTlsError> {
+        let unreadable = |path: &Path, source| ServerTlsError::Pem { path: path.to_owned(), source };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+        let chain = chain.map_err(|source| unreadable(certificate, source))?;
+        if chain.is_empty() {
+            return Err(ServerTlsError::Empty { path: certificate.to_owned() });
+        }
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|source| unreadable(key, source))?;
+        let pair = |source| ServerTlsError::Pair {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            source,
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(pair)?;
+        let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(pair)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Ticketer::new().map_err(ServerTlsError::Tickets)?;
+        config.send_tls13_tickets = TICKETS;
+        assert!(config.max_early_data_size == 0, "early data could be replayed");
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

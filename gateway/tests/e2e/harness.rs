@@ -1,0 +1,283 @@
+//! Starts, kills and asks a gateway in a folder of its own.
+
+use bytes::Bytes;
+use iris_client::driver::{Driver, DriverConfig, Notice};
+use iris_client::endpoint::Endpoint;
+use iris_client::session::{Backoff, Event, Message, SessionConfig};
+use iris_client::state::Target;
+use iris_client::token::TokenSource;
+use iris_protocol::{MessageId, UserId};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Long enough for a busy host; every wait ends with its event, this is only when a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a gateway is started with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) durability: &'static str,
+    pub(crate) shards: u16,
+    pub(crate) level: &'static str,
+    pub(crate) extra: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { durability: "fsync", shards: 2, level: "info", extra: String::new() }
+    }
+}
+
+/// A gateway process and its folder.
+pub(crate) struct Gateway {
+    pub(crate) dir: TempDir,
+    setup: Setup,
+    child: Option<Child>,
+    tls: String,
+    plaintext: String,
+    pub(crate) started_in: Duration,
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_iris-gateway")).args(args).output().unwrap()
+}
+
+fn must(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Gateway {
+    pub(crate) fn start(setup: Setup) -> Self {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().to_str().unwrap();
+        must(&["token", "keygen", "--out", path]);
+        must(&["tls", "selfsigned", "--out", path]);
+        let mut gateway = Self {
+            dir,
+            setup,
+            child: None,
+            tls: "127.0.0.1:0".to_owned(),
+            plaintext: "127.0.0.1:0".to_owned(),
+            started_in: Duration::ZERO,
+        };
+        gateway.restart();
+        gateway
+    }
+
+    /// Changes the setup for the next start.
+    pub(crate) fn set(&mut self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.setup);
+    }
+
+    fn write_config(&self) {
+        let dir = self.dir.path().display();
+        let Setup { durability, shards, level, extra } = &self.setup;
+        let mut config = String::new();
+        write!(
+            config,
+            "[server]\ndata_dir = \"{dir}/data\"\nshards = {shards}\ndrain = \"5s\"\n\
+             [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\
+             [tls]\ncertificate = \"{dir}/server.pem\"\nkey = \"{dir}/server.key\"\n\
+             [tokens]\njwks = \"{dir}/jwks.json\"\n\
+             [storage]\ndurability = \"{durability}\"\nsegment_bytes = \"16MiB\"\nballast = \"1MiB\"\n\
+             [log]\nlevel = \"{level}\"\nformat = \"json\"\n{extra}",
+            self.tls, self.plaintext,
+        )
+        .unwrap();
+        std::fs::write(self.config(), config).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("iris.toml")
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// Starts the process, on the same ports as before, and waits until it serves.
+    pub(crate) fn restart(&mut self) {
+        let started = self.try_restart();
+        assert!(started.is_ok(), "the gateway did not start: {started:?}\n{}", self.log());
+    }
+
+    /// As `restart`; the exit status if it ends instead.
+    pub(crate) fn try_restart(&mut self) -> Result<(), Option<i32>> {
+        assert!(self.child.is_none(), "already running");
+        self.write_config();
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.log_file()).unwrap();
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iris-gateway"))
+            .args(["serve", "--insecure-plaintext", "--config"])
+            .arg(self.config())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            return Err(child.wait().unwrap().code());
+        };
+        self.started_in = started.elapsed();
+        self.tls = ready["listen"].as_str().unwrap().to_owned();
+        self.plaintext = ready["plaintext"].as_str().unwrap().to_owned();
+        // The pipe stays open for the stats line.
+        child.stdout = Some(out.into_inner());
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM; the exit status.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        signal(child.id(), "TERM");
+        child.wait().unwrap().code()
+    }
+
+    /// The figures of all cores, through SIGUSR1.
+    pub(crate) fn stats(&mut self) -> Value {
+        let child = self.child.as_mut().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        signal(child.id(), "USR1");
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        child.stdout = Some(out.into_inner());
+        serde_json::from_str(&line).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    pub(crate) fn token(&self, user: &str, device: &str) -> String {
+        let key = self.dir.path().join("issuer.key");
+        let key = key.to_str().unwrap();
+        must(&["token", "issue", "--key", key, "--user", user, "--device", device]).trim().to_owned()
+    }
+
+    /// The TLS endpoint, checked against the generated authority.
+    pub(crate) fn over_tls(&self) -> Endpoint {
+        Endpoint::tls(&self.tls, &self.dir.path().join("ca.pem")).unwrap()
+    }
+
+    pub(crate) fn over_tcp(&self) -> Endpoint {
+        Endpoint::insecure_plaintext(&self.plaintext).unwrap()
+    }
+
+    pub(crate) fn tls_address(&self) -> &str {
+        &self.tls
+    }
+
+    pub(crate) fn state_file(&self, user: &str, device: &str) -> PathBuf {
+        self.dir.path().join(format!("{user}-{device}.state"))
+    }
+
+    /// A device that keeps its state in a file.
+    pub(crate) fn device(&self, endpoint: Endpoint, user: &str, device: &str) -> Driver {
+        let token = TokenSource::Fixed(self.token(user, device));
+        let state = Some(self.state_file(user, device));
+        Driver::new(DriverConfig { state, session: session(user), ..DriverConfig::new(endpoint, token) }).unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ended_already = child.kill();
+            let _ended_already = child.wait();
+        }
+    }
+}
+
+/// A session that comes back fast and has jitter of its own.
+fn session(user: &str) -> SessionConfig {
+    let backoff = Backoff {
+        base: Duration::from_millis(20),
+        cap: Duration::from_millis(200),
+        stable_after: Duration::from_millis(100),
+    };
+    let jitter_seed = user.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
+    SessionConfig { backoff, jitter_seed, answer_timeout: Duration::from_secs(2), ..SessionConfig::default() }
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+pub(crate) fn to(user: &str) -> Target {
+    Target::To(UserId::parse(user).unwrap())
+}
+
+/// Waits for the first notice that `pick` takes.
+pub(crate) fn wait_for<T>(device: &mut Driver, what: &str, mut pick: impl FnMut(&Notice) -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let Some(notice) = device.next(left).unwrap() else {
+            panic!("{}: no {what}; saw {seen:#?}", device.claims().user);
+        };
+        if let Some(found) = pick(&notice) {
+            return found;
+        }
+        seen.push(notice);
+    }
+}
+
+pub(crate) fn wait_welcome(device: &mut Driver) -> iris_client::session::Welcome {
+    wait_for(device, "welcome", |notice| match notice {
+        Notice::Event(Event::Welcome(welcome)) => Some(welcome.clone()),
+        _ => None,
+    })
+}
+
+pub(crate) fn wait_message(device: &mut Driver) -> Message {
+    wait_for(device, "message", |notice| match notice {
+        Notice::Event(Event::Message(message)) => Some(message.clone()),
+        _ => None,
+    })
+}
+
+/// Sends one text and waits until it is accepted.
+pub(crate) fn send_accepted(device: &mut Driver, target: Target, text: &str) -> MessageId {
+    device.submit(target, Bytes::copy_from_slice(text.as_bytes())).unwrap();
+    wait_for(device, "acceptance", |notice| match notice {
+        Notice::Event(Event::Accepted(accepted)) => Some(accepted.message_id),
+        _ => None,
+    })
+}
+
+pub(crate) fn text(message: &Message) -> String {
+    String::from_utf8(message.payload.to_vec()).unwrap()
+}
+
+/// Bytes of a folder's regular files.
+pub(crate) fn folder_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(folder_files(&path)) } else { files.push(path) }
+    }
+    files
+}

@@ -1,0 +1,9 @@
+//! The real process: real sockets, real TLS, real RocksDB, real SIGKILL. No gateway code is linked here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests stop at the first surprise")]
+
+mod boot;
+mod crowd;
+mod harness;
+mod hostile;
+mod kills;
+mod talk;

@@ -1,0 +1,115 @@
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test picks the events that it waits for")]
+
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use io_uring::{opcode, types};
+
+use super::*;
+use crate::Wait;
+use crate::ring::Limit;
+use crate::tag::{Kind, Tag};
+
+fn host() -> (Reactor, std::net::SocketAddr) {
+    let settings = Config { descriptors_per_ring: 64, close_linger: Duration::ZERO, ..Config::default() };
+    let mut reactor = Reactor::new(&settings).expect("a reactor");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    reactor.listen(socket);
+    (reactor, address)
+}
+
+fn until<T>(reactor: &mut Reactor, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        while let Some(event) = reactor.next() {
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+        assert!(Instant::now() < deadline, "it did not happen: {:?}", reactor.counters());
+        reactor.turn(Wait::Until(deadline)).expect("a turn");
+    }
+}
+
+fn pair(reactor: &mut Reactor, address: std::net::SocketAddr) -> (TcpStream, Conn) {
+    let stream = TcpStream::connect(address).expect("connected");
+    let conn = until(reactor, |event| match event {
+        Event::Accepted { conn, .. } => Some(conn),
+        _ => None,
+    });
+    (stream, conn)
+}
+
+/// Proves: F-47 (a completion that comes after its slot has a new owner does not reach that owner)
+/// Seen to fail when: `Slots::owned` does not compare generations.
+#[test]
+fn a_late_completion_does_not_reach_the_slots_next_owner() {
+    let (mut reactor, address) = host();
+    let (stream, gone) = pair(&mut reactor, address);
+    drop(stream);
+    until(&mut reactor, |event| matches!(event, Event::Closed { .. }).then_some(()));
+    let (mut stream, conn) = pair(&mut reactor, address);
+    assert_eq!((conn.ring(), conn.index()), (gone.ring(), gone.index()), "the slot is used again");
+    for kind in [Kind::Receive, Kind::Poll, Kind::Send, Kind::Close, Kind::Connect, Kind::Move] {
+        let tag = Tag::new(kind, gone.index(), gone.generation());
+        reactor.rings[0].owe(1);
+        reactor.dispatch(0, Completion { tag, result: 0, flags: 0 });
+    }
+    assert_eq!(reactor.counters().late_completions, 6);
+    assert!(reactor.next().is_none(), "nobody is told");
+    stream.write_all(b"alive").expect("written");
+    let heard = until(&mut reactor, |event| match event {
+        Event::Received { bytes, .. } => Some(bytes.to_vec()),
+        other => panic!("unexpected {other:?}"),
+    });
+    assert_eq!(heard, b"alive");
+    reactor.send(conn, heard);
+    until(&mut reactor, |event| matches!(event, Event::Sent { .. }).then_some(()));
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).expect("read");
+    assert_eq!(&back, b"alive");
+}
+
+/// An ordinary descriptor of a socket in the table.
+fn installed(reactor: &mut Reactor, conn: Conn) -> OwnedFd {
+    let descriptor = reactor.rings[0].slots.peek(conn.index()).descriptor;
+    let install = opcode::FixedFdInstall::new(types::Fixed(descriptor), 0).build();
+    let ring = &mut reactor.rings[0];
+    // SAFETY: the entry points to nothing.
+    unsafe { ring.push(install.user_data(Tag::of(Kind::Ignored).bits())) };
+    let mut counters = Counters::default();
+    let mut taken = Vec::new();
+    while taken.is_empty() {
+        ring.enter(Limit::Never, &mut counters).expect("entered");
+        ring.reap(1, &mut taken);
+    }
+    assert_eq!(taken[0].tag.kind(), Kind::Ignored);
+    assert!(taken[0].result >= 0, "not installed: {}", taken[0].result);
+    // SAFETY: the kernel has just made this descriptor for us.
+    unsafe { OwnedFd::from_raw_fd(taken[0].result) }
+}
+
+/// Seen to fail when: `listen` does not set the option on the listening socket.
+#[test]
+fn an_accepted_connection_sends_without_delay() {
+    let (mut reactor, address) = host();
+    let (_stream, conn) = pair(&mut reactor, address);
+    let socket = socket2::Socket::from(installed(&mut reactor, conn));
+    assert!(socket.tcp_nodelay().expect("an answer"), "TCP_NODELAY is inherited from the listener");
+}
+
+/// Seen to fail when: `push_connect` leaves the option out.
+#[test]
+fn a_connection_made_here_sends_without_delay() {
+    let (mut reactor, address) = host();
+    let conn = reactor.connect(address, None).expect("room");
+    let mut events = 0;
+    until(&mut reactor, |_| {
+        events += 1;
+        (events == 2).then_some(())
+    });
+    let socket = socket2::Socket::from(installed(&mut reactor, conn));
+    assert!(socket.tcp_nodelay().expect("an answer"));
+}

@@ -1,0 +1,241 @@
+//! Receiving: armed, starved, throttled, silent.
+//!
+//! Invariants
+//! - A connection has at most one receive or poll in the ring.
+//! - Bytes are reported in order, also those that come while a receive is being ended.
+//! - No retry without something new: a starved connection waits for a buffer, a throttled one for the next turn.
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::{BUFFER_GROUP, Completion, Output, Ring};
+use crate::buffers::Lease;
+use crate::event::{CloseCause, Event};
+use crate::slots::{Phase, Receive, SlotRef};
+use crate::tag::Kind;
+use crate::wheel::Wheel;
+
+/// What ends a silent connection's poll. POLLERR and POLLHUP always do.
+const READABLE: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+
+impl Ring {
+    pub(super) fn on_receive(
+        &mut self,
+        index: u32,
+        completion: Completion,
+        lease: Option<Lease>,
+        output: &mut Output,
+    ) {
+        if !completion.more() {
+            self.slots.at(index).receive = Receive::Off;
+        }
+        match completion.errno() {
+            None if completion.result == 0 => return self.on_end(index, CloseCause::Peer, output),
+            None => {
+                let Some(bytes) = lease else { unreachable!("bytes without a buffer") };
+                self.deliver(index, bytes, output);
+                let share_is_used = self.slots.peek(index).taken > self.share_bytes;
+                if share_is_used || (self.limits_receives && !completion.more()) {
+                    self.throttle(index, output);
+                } else if !completion.more() {
+                    output.counters.rearms += 1;
+                }
+            }
+            Some(libc::ENOBUFS) => self.starve(index, output),
+            Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            Some(errno) => return self.on_end(index, CloseCause::of_errno(errno), output),
+        }
+        self.settle(index, output);
+    }
+
+    fn deliver(&mut self, index: u32, bytes: Lease, output: &mut Output) {
+        let conn = self.conn(index);
+        let slot = self.slots.at(index);
+        let received = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        slot.last_tick = self.tick;
+        if slot.turn != output.turn {
+            slot.turn = output.turn;
+            slot.taken = 0;
+        }
+        slot.taken = slot.taken.saturating_add(received);
+        output.counters.receives += 1;
+        output.counters.receive_bytes += u64::from(received);
+        match slot.phase {
+            Phase::Open | Phase::Detaching => output.events.push_back(Event::Received { conn, bytes }),
+            Phase::Draining | Phase::Closing | Phase::Closed => {}
+            Phase::Free | Phase::Connecting | Phase::Naming | Phase::Detached | Phase::Moving => {
+                unreachable!("bytes in phase {:?}", slot.phase)
+            }
+        }
+    }
+
+    /// Lets the connection wait for the next turn before it receives again.
+    fn throttle(&mut self, index: u32, output: &mut Output) {
+        let slot = self.slots.at(index);
+        if !slot.flags.waiting() {
+            slot.flags.set_waiting(true);
+            let generation = slot.generation;
+            self.throttled.push_back(SlotRef { index, generation });
+            output.counters.throttled += 1;
+        }
+    }
+
+    /// The peer has ended or broken the connection.
+    fn on_end(&mut self, index: u32, cause: CloseCause, output: &mut Output) {
+        match self.slots.peek(index).phase {
+            Phase::Draining => {
+                self.slots.at(index).phase = Phase::Closing;
+                self.settle(index, output);
+            }
+            Phase::Closing | Phase::Closed => self.settle(index, output),
+            Phase::Open | Phase::Detaching => self.begin_close(index, cause, output),
+            Phase::Free | Phase::Connecting | Phase::Naming | Phase::Detached | Phase::Moving => {
+                unreachable!("a receive ended in phase {:?}", self.slots.peek(index).phase)
+            }
+        }
+    }
+
+    pub(super) fn on_poll(&mut self, index: u32, output: &mut Output) {
+        let tick = self.tick;
+        let slot = self.slots.at(index);
+        slot.receive = Receive::Off;
+        slot.last_tick = tick;
+        if slot.flags.silent() {
+            slot.flags.set_silent(false);
+            output.counters.idle_returns += 1;
+        }
+        self.settle(index, output);
+    }
+
+    /// Arms or ends the receive of an open connection, as its owner, the buffers and the turn allow.
+    pub(super) fn settle_receive(&mut self, index: u32) {
+        let slot = self.slots.peek(index);
+        let wanted = !slot.flags.paused() && !slot.flags.waiting();
+        match (slot.receive, wanted) {
+            (Receive::Off, true) if slot.flags.silent() => self.arm_poll(index),
+            (Receive::Off, true) => self.arm_receive(index),
+            (Receive::Armed, false) => self.stop_receive(index),
+            (Receive::Armed, true) if slot.flags.silent() => self.stop_receive(index),
+            (Receive::Off, false) | (Receive::Armed, true) | (Receive::Polling | Receive::Stopping, _) => {}
+        }
+    }
+
+    pub(super) fn arm_receive(&mut self, index: u32) {
+        let mut receive = opcode::RecvMulti::new(self.fixed(index), BUFFER_GROUP).build();
+        if self.limits_receives {
+            set_limit(&mut receive, self.share_bytes);
+        }
+        let receive = receive.user_data(self.tag(Kind::Receive, index));
+        self.slots.at(index).receive = Receive::Armed;
+        if let Some(wheel) = &mut self.wheel {
+            self.slots.at(index).last_tick = self.tick;
+            wheel.insert(&mut self.slots, index);
+        }
+        // SAFETY: the entry points to nothing; its buffers come from the registered pool.
+        unsafe { self.push_owed(index, receive) };
+    }
+
+    fn arm_poll(&mut self, index: u32) {
+        let poll = opcode::PollAdd::new(self.fixed(index), READABLE).build();
+        let poll = poll.user_data(self.tag(Kind::Poll, index));
+        self.slots.at(index).receive = Receive::Polling;
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push_owed(index, poll) };
+    }
+
+    /// Tells the receive or poll to end, if there is one that was not told yet.
+    pub(super) fn stop_receive(&mut self, index: u32) {
+        let kind = match self.slots.peek(index).receive {
+            Receive::Armed => Kind::Receive,
+            Receive::Polling => Kind::Poll,
+            Receive::Off | Receive::Stopping => return,
+        };
+        self.slots.at(index).receive = Receive::Stopping;
+        let tag = self.tag(kind, index);
+        self.cancel(tag);
+    }
+
+    fn starve(&mut self, index: u32, output: &mut Output) {
+        output.counters.buffer_exhausted += 1;
+        let slot = self.slots.at(index);
+        if !slot.flags.waiting() {
+            slot.flags.set_waiting(true);
+            let generation = slot.generation;
+            self.starved.push_back(SlotRef { index, generation });
+        }
+    }
+
+    /// Lets as many starved connections receive as there are buffers, the longest waiting first.
+    pub(super) fn release_starved(&mut self, output: &mut Output) {
+        let free = usize::from(self.pool.free()).min(self.starved.len());
+        for _ in 0..free {
+            let Some(waiting) = self.starved.pop_front() else { return };
+            self.release(waiting, output);
+        }
+    }
+
+    pub(super) fn release_throttled(&mut self, output: &mut Output) {
+        for _ in 0..self.throttled.len() {
+            let Some(waiting) = self.throttled.pop_front() else { return };
+            self.release(waiting, output);
+        }
+    }
+
+    fn release(&mut self, waiting: SlotRef, output: &mut Output) {
+        if let Some(slot) = self.slots.owned(waiting.index, waiting.generation) {
+            slot.flags.set_waiting(false);
+            output.counters.rearms += 1;
+            self.settle(waiting.index, output);
+        }
+    }
+
+    /// Ends the receive of connections that have been silent for long enough; a poll takes its place.
+    pub(super) fn turn_wheel(&mut self, output: &mut Output) {
+        let Some(wheel) = &mut self.wheel else { return };
+        self.tick = wheel.tick_at(output.now);
+        let mut looks = Wheel::looks();
+        while let Some(wheel) = &mut self.wheel
+            && let Some(index) = wheel.next_silent(&mut self.slots, self.tick, &mut looks)
+        {
+            self.slots.at(index).flags.set_silent(true);
+            output.counters.idle_falls += 1;
+            self.settle(index, output);
+        }
+    }
+
+    /// Stops or starts reading.
+    pub(crate) fn set_paused(&mut self, index: u32, paused: bool, output: &mut Output) {
+        self.slots.at(index).flags.set_paused(paused);
+        self.settle(index, output);
+    }
+
+    /// Starts receiving from a connection that arrived, or was detached and stays.
+    pub(crate) fn arm(&mut self, index: u32, output: &mut Output) {
+        let slot = self.slots.at(index);
+        if slot.phase == Phase::Detached {
+            slot.phase = Phase::Open;
+            self.settle(index, output);
+        }
+    }
+}
+
+/// Ends a multishot receive after this many bytes. The crate has no setter for the field.
+fn set_limit(entry: &mut squeue::Entry, bytes: u32) {
+    /// Where `optlen` lies in a submission. Source: struct io_uring_sqe, linux/io_uring.h.
+    const OPTLEN: usize = 44;
+    const { assert!(size_of::<squeue::Entry>() == 64, "not a submission as the kernel defines it") };
+    // SAFETY: an entry is the kernel's 64-byte structure of plain numbers; these four bytes are the field.
+    unsafe { std::ptr::from_mut(entry).cast::<[u8; 4]>().byte_add(OPTLEN).write(bytes.to_ne_bytes()) };
+}
+
+/// Whether the kernel knows that limit (Linux 6.17 does): an older one calls the field invalid before it finds that the
+/// descriptor is. Called while the table is empty and nothing else is in the ring.
+pub(super) fn probe_limit(uring: &mut IoUring) -> bool {
+    let mut receive = opcode::RecvMulti::new(types::Fixed(0), BUFFER_GROUP).build();
+    set_limit(&mut receive, 1);
+    // SAFETY: the entry points to nothing.
+    let pushed = unsafe { uring.submission().push(&receive) };
+    if pushed.is_err() || uring.submit_and_wait(1).is_err() {
+        return false;
+    }
+    uring.completion().next().is_some_and(|answer| answer.result() == -libc::EBADF)
+}

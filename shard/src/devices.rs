@@ -1,0 +1,144 @@
+//! Devices of a user: the list, unlinking, and detaching those that were silent or too far behind.
+//!
+//! Invariants
+//! - Once an unlink is asked for, nothing more is sent to that device; it is answered when it is durable.
+//! - The most advanced device is never detached for being behind.
+
+use crate::io::ConnId;
+use crate::session::Phase;
+use crate::shard::Shard;
+use crate::stored::{After, Unlinked};
+use crate::user::NOBODY;
+use iris_protocol::wire::{self, server_frame};
+use iris_protocol::{CloseCode, DeviceId, Offset, RejectCode};
+use iris_storage::op::Op;
+
+impl Shard {
+    pub(crate) fn list_devices(&mut self, index: u32, request_id: u64) {
+        let user = &self.users[self.sessions[index].user];
+        let devices = user.devices().map(|device| wire::Device {
+            device: device.id.as_str().to_owned(),
+            connected: device.session != NOBODY,
+            linked_at: device.linked_at.0,
+            last_seen_at: device.last_seen_at.0,
+            acked_through: device.cursor.0,
+        });
+        let list = wire::DeviceList { request_id, devices: devices.collect() };
+        self.send_frame(index, server_frame::Frame::DeviceList(list));
+    }
+
+    pub(crate) fn unlink(&mut self, index: u32, request_id: u64, device: &str) {
+        let Ok(id) = DeviceId::parse(device) else {
+            return self.reject(index, request_id, RejectCode::InvalidId);
+        };
+        let user = self.sessions[index].user;
+        let Some(place) = self.users[user].place_of(&id) else {
+            return self.reject(index, request_id, RejectCode::UnknownDevice);
+        };
+        let asked_by = self.sessions[index].conn;
+        let closes = self.take_device(user, place);
+        self.settle_now(user);
+        let state = &mut self.users[user];
+        state.tickets += 1;
+        let op = Op::Unlink { user: state.id.clone(), device: id };
+        let ticket = self.store(vec![op]);
+        let unlinked = Unlinked { asked_by, request_id, device: device.to_owned(), closes, user };
+        self.after(ticket, After::Unlinked(Box::new(unlinked)));
+        self.after_fewer_devices(user);
+    }
+
+    /// Takes a device out of memory; its session, if any, gets nothing more.
+    fn take_device(&mut self, user: u32, place: u8) -> Option<ConnId> {
+        let removed = self.users[user].remove_device(place);
+        let Some(device) = removed else { unreachable!("user {user} has no device at place {place}") };
+        // The devices behind it have moved one place forward.
+        for place in 0..self.users[user].device_count() {
+            let place = u8::try_from(place).unwrap_or(0);
+            let session = self.users[user].device(place).session;
+            if session != NOBODY {
+                self.sessions[session].place = place;
+            }
+        }
+        let session = self.sessions.at_mut(device.session)?;
+        session.phase = Phase::Ending;
+        Some(session.conn)
+    }
+
+    /// Entries that were kept for a device alone may go.
+    fn after_fewer_devices(&mut self, user: u32) {
+        self.release(user);
+        self.purge(user);
+        self.list_user(user);
+        self.judge_user(user);
+    }
+
+    pub(crate) fn unlinked_durable(&mut self, unlinked: &Unlinked) {
+        self.users[unlinked.user].tickets -= 1;
+        if let Some(index) = self.session_of(unlinked.asked_by) {
+            let frame =
+                wire::Unlinked { request_id: unlinked.request_id, device: unlinked.device.clone() };
+            self.send_frame(index, server_frame::Frame::Unlinked(frame));
+        }
+        if let Some(index) = unlinked.closes.and_then(|conn| self.session_of(conn)) {
+            self.close(index, CloseCode::DeviceUnlinked, None);
+        }
+    }
+
+    // Rule: detaching (silent)
+    /// Detaches devices that were silent for too long. True: there was one.
+    pub(crate) fn detach_silent(&mut self, user: u32) -> bool {
+        let wall = self.wall();
+        let silence_ms = u64::try_from(self.config.limits.detach.as_millis()).unwrap_or(u64::MAX);
+        let silent: Vec<u8> = (0..self.users[user].device_count())
+            .filter_map(|place| u8::try_from(place).ok())
+            .filter(|place| {
+                let device = self.users[user].device(*place);
+                !device.detached && device.session == NOBODY && device.last_seen_at.after_ms(silence_ms) < wall
+            })
+            .collect();
+        for place in &silent {
+            self.detach(user, *place);
+        }
+        !silent.is_empty()
+    }
+
+    // Rule: detaching (a whole inbox behind)
+    /// The inbox is at its mark: devices behind the most advanced one are as far behind as that. True: one was
+    /// detached, and the inbox is judged again.
+    pub(crate) fn detach_laggards(&mut self, user: u32) -> bool {
+        let active = self.users[user].devices().filter(|device| !device.detached);
+        let newest = active.map(|device| device.cursor).max().unwrap_or(Offset::NONE);
+        let Some(floor) = self.users[user].acked_by_all().filter(|floor| *floor < newest) else {
+            return false;
+        };
+        let is_purging = self.users[user].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
+        if is_purging {
+            return false;
+        }
+        let behind: Vec<u8> = (0..self.users[user].device_count())
+            .filter_map(|place| u8::try_from(place).ok())
+            .filter(|place| {
+                let device = self.users[user].device(*place);
+                !device.detached && device.cursor == floor
+            })
+            .collect();
+        for place in behind {
+            self.detach(user, place);
+        }
+        self.after_fewer_devices(user);
+        true
+    }
+
+    /// A device holds no entries any more; a live session of it is closed, and told when it returns.
+    fn detach(&mut self, user: u32, place: u8) {
+        self.counters.detached += 1;
+        let device = self.users[user].device_mut(place);
+        device.detached = true;
+        device.is_dirty = true;
+        let session = device.session;
+        if session != NOBODY {
+            self.close(session, CloseCode::SlowConsumer, None);
+        }
+        self.list_user(user);
+    }
+}

@@ -1,0 +1,320 @@
+//! A user in memory: its devices and the part of its inbox that is not only in the tables.
+//!
+//! Invariants
+//! - `items` has ascending offsets, all above `cold_through`; rows at or below `cold_through` are in the tables alone.
+//! - `row` counts what the emitted operations leave in the inbox table; `fresh_*` what is in no record yet.
+//! - An idle user with one device owns no heap memory of its own.
+
+use crate::arena::Keyed;
+use crate::io::{ConnId, Ticket};
+use crate::rate::Bucket;
+use crate::ring::Ring;
+use foldhash::fast::FixedState;
+use iris_protocol::{DeviceId, Envelope, GapReason, Generation, Offset, Sequence, ShardId, UserId, Wall};
+use iris_storage::op::{CursorRow, Entry, UserRow};
+use crate::mail::RecipientState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// No session.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// A linked device.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    /// Everything at or below is acked.
+    pub(crate) cursor: Offset,
+    /// The highest offset that was ever sent to it, as far as memory goes.
+    pub(crate) sent_through: Offset,
+    pub(crate) linked_at: Wall,
+    pub(crate) last_seen_at: Wall,
+    /// Index of its session, or [`NOBODY`].
+    pub(crate) session: u32,
+    pub(crate) detached: bool,
+    /// Its row is durable: it may be welcomed.
+    pub(crate) is_durable: bool,
+    /// The row in the tables is older than this.
+    pub(crate) is_dirty: bool,
+}
+
+impl Device {
+    pub(crate) fn row(&self) -> CursorRow {
+        CursorRow {
+            acked_through: self.cursor,
+            linked_at: self.linked_at,
+            last_seen_at: self.last_seen_at,
+            detached: self.detached,
+        }
+    }
+}
+
+/// What stands at a place of the inbox.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Message { envelope: Arc<Envelope>, previous: Sequence },
+    Gap(Box<Hole>),
+}
+
+/// A gap entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Hole {
+    pub(crate) conversation: iris_protocol::ConversationId,
+    pub(crate) from: Sequence,
+    pub(crate) through: Sequence,
+    pub(crate) reason: GapReason,
+}
+
+impl Content {
+    pub(crate) fn of_entry(entry: Entry) -> Self {
+        match entry {
+            Entry::Message { envelope, previous } => Self::Message { envelope, previous },
+            Entry::Gap { conversation, from, through, reason } => {
+                Self::Gap(Box::new(Hole { conversation, from, through, reason }))
+            }
+        }
+    }
+
+    pub(crate) fn to_entry(&self) -> Entry {
+        match self {
+            Self::Message { envelope, previous } => {
+                Entry::Message { envelope: Arc::clone(envelope), previous: *previous }
+            }
+            Self::Gap(hole) => Entry::Gap {
+                conversation: hole.conversation.clone(),
+                from: hole.from,
+                through: hole.through,
+                reason: hole.reason,
+            },
+        }
+    }
+
+    /// The sequence up to which this entry takes its conversation.
+    pub(crate) fn through(&self) -> Sequence {
+        match self {
+            Self::Message { envelope, .. } => envelope.sequence,
+            Self::Gap(hole) => hole.through,
+        }
+    }
+
+    /// Payload bytes it accounts for.
+    pub(crate) fn bytes(&self) -> u32 {
+        match self {
+            Self::Message { envelope, .. } => u32::try_from(envelope.payload.len()).unwrap_or(u32::MAX),
+            Self::Gap(_) => 0,
+        }
+    }
+}
+
+/// An inbox entry in memory.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) offset: Offset,
+    /// Its record; `None`: in no record yet.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) content: Content,
+    /// Index of its channel and the member there; meaningful while it is in no record.
+    pub(crate) channel: u32,
+    pub(crate) bytes: u32,
+    /// When it was appended, in ms of monotonic time.
+    pub(crate) since_ms: u32,
+    pub(crate) member: u8,
+}
+
+/// Who waits for a user to be loaded.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    Login(ConnId),
+    Ask(ShardId),
+    Channel(u32),
+    Expiry,
+}
+
+/// What a user's next settle has to do, beside its cursors.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// Channels (and members) with elided watermarks.
+    pub(crate) elided: Vec<(u32, u8)>,
+    /// Rows to remove.
+    pub(crate) removes: Vec<Offset>,
+}
+
+/// What few users have.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) conversations: Bucket,
+    /// Removal of rows that no session knows: see `purge`.
+    pub(crate) purge: Option<crate::purge::Purge>,
+    /// Its rows are being rewritten by the retention: no session reads them.
+    pub(crate) is_rewriting: bool,
+    /// Counts rewrites: a page that was asked for before one is worth nothing.
+    pub(crate) version: u32,
+    /// Devices beside the first.
+    pub(crate) devices: Vec<Device>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    pub(crate) row: UserRow,
+    /// Rows at or below may exist that memory does not hold.
+    pub(crate) cold_through: Offset,
+    pub(crate) fresh_bytes: u64,
+    pub(crate) items: Ring<Item>,
+    pub(crate) first_device: Option<Device>,
+    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) work: Option<Box<Work>>,
+    pub(crate) sends: Bucket,
+    pub(crate) cold_entries: u32,
+    pub(crate) fresh_entries: u32,
+    /// Channels that name this user by index.
+    pub(crate) pins: u32,
+    /// Records in flight, and pages, whose completion names this user.
+    pub(crate) tickets: u16,
+    /// The last record that may hold something of it.
+    pub(crate) last_ticket: Option<Ticket>,
+    pub(crate) is_loaded: bool,
+    pub(crate) is_listed: bool,
+    pub(crate) is_row_dirty: bool,
+    /// The row in the tables counts entries.
+    pub(crate) had_usage: bool,
+    pub(crate) is_touched: bool,
+    pub(crate) state: RecipientState,
+}
+
+impl User {
+    pub(crate) fn new(id: UserId) -> Self {
+        Self {
+            id,
+            row: UserRow::default(),
+            cold_through: Offset::NONE,
+            fresh_bytes: 0,
+            items: Ring::default(),
+            first_device: None,
+            rare: None,
+            work: None,
+            sends: Bucket::default(),
+            cold_entries: 0,
+            fresh_entries: 0,
+            pins: 0,
+            tickets: 0,
+            last_ticket: None,
+            is_loaded: false,
+            is_listed: false,
+            is_row_dirty: false,
+            had_usage: false,
+            is_touched: true,
+            state: RecipientState::Unclaimed,
+        }
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.first_device.iter().chain(self.rare.iter().flat_map(|rare| rare.devices.iter()))
+    }
+
+    pub(crate) fn devices_mut(&mut self) -> impl Iterator<Item = &mut Device> {
+        self.first_device.iter_mut().chain(self.rare.iter_mut().flat_map(|rare| rare.devices.iter_mut()))
+    }
+
+    pub(crate) fn device_count(&self) -> usize {
+        self.devices().count()
+    }
+
+    /// The device at a place; places change only when a device is removed.
+    pub(crate) fn device(&self, place: u8) -> &Device {
+        let found = match place {
+            0 => self.first_device.as_ref(),
+            place => self.rare.as_ref().and_then(|rare| rare.devices.get(usize::from(place) - 1)),
+        };
+        let Some(device) = found else { unreachable!("user {} has no device at place {place}", self.id) };
+        device
+    }
+
+    pub(crate) fn device_mut(&mut self, place: u8) -> &mut Device {
+        let found = match place {
+            0 => self.first_device.as_mut(),
+            place => self.rare.as_mut().and_then(|rare| rare.devices.get_mut(usize::from(place) - 1)),
+        };
+        let Some(device) = found else { unreachable!("no device at place {place}") };
+        device
+    }
+
+    pub(crate) fn place_of(&self, id: &DeviceId) -> Option<u8> {
+        self.devices().position(|device| device.id == *id).and_then(|place| u8::try_from(place).ok())
+    }
+
+    /// Adds a device and gives its place.
+    pub(crate) fn add_device(&mut self, device: Device) -> u8 {
+        assert!(self.place_of(&device.id).is_none(), "device {} of {} is linked twice", device.id, self.id);
+        if self.first_device.is_none() {
+            self.first_device = Some(device);
+            return 0;
+        }
+        let rare = self.rare();
+        rare.devices.push(device);
+        u8::try_from(rare.devices.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Takes a device out; the devices behind it move one place forward.
+    pub(crate) fn remove_device(&mut self, place: u8) -> Option<Device> {
+        let rest = self.rare.as_mut().map(|rare| &mut rare.devices);
+        if place > 0 {
+            let index = usize::from(place) - 1;
+            return rest.filter(|rest| index < rest.len()).map(|rest| rest.remove(index));
+        }
+        let next = rest.filter(|rest| !rest.is_empty()).map(|rest| rest.remove(0));
+        std::mem::replace(&mut self.first_device, next)
+    }
+
+    /// True if some device holds entries: then entries may be elided and deleted.
+    pub(crate) fn has_active_device(&self) -> bool {
+        self.devices().any(|device| !device.detached)
+    }
+
+    // Rule: devices (eliding or deleting an entry needs at least one device)
+    /// Everything at or below was acked by every device; `None`: there is no device.
+    pub(crate) fn acked_by_all(&self) -> Option<Offset> {
+        self.devices().filter(|device| !device.detached).map(|device| device.cursor).min()
+    }
+
+    // Rule: offset
+    /// The next place of the inbox.
+    pub(crate) fn next_offset(&mut self, generation: Generation) -> Offset {
+        let last = self.row.last_offset;
+        assert!(last.generation() <= u64::from(generation.0), "offset {last} is of a later generation");
+        let n = if last.generation() == u64::from(generation.0) { last.n() + 1 } else { 1 };
+        let next = Offset::new(generation, n);
+        assert!(next > last, "offset {next} of {} does not rise above {last}", self.id);
+        self.row.last_offset = next;
+        self.is_row_dirty = true;
+        next
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        u64::from(self.row.stored_entries) + u64::from(self.fresh_entries)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.row.stored_bytes + self.fresh_bytes
+    }
+
+    /// Forgets `entries` rows of `bytes` payload bytes.
+    pub(crate) fn forget_rows(&mut self, entries: u32, bytes: u64) {
+        assert!(self.row.stored_entries >= entries, "{} rows counted, {entries} removed", self.row.stored_entries);
+        self.row.stored_entries -= entries;
+        self.row.stored_bytes = self.row.stored_bytes.saturating_sub(bytes);
+        self.is_row_dirty = true;
+    }
+}
+
+impl Keyed for User {
+    fn key_hash(&self, state: &FixedState) -> u64 {
+        state.hash_one(self.id.as_str())
+    }
+}
