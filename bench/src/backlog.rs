@@ -14,7 +14,7 @@ pub const SLOPE_SPAN: Duration = Duration::from_secs(15);
 /// Time at each end of the window whose p99 is compared.
 pub const EDGE: Duration = Duration::from_secs(5);
 /// Largest slope, as a share of the rate.
-const SLOPE_MAX: f64 = -0.001;
+const SLOPE_MAX: f64 = 0.001;
 /// How much the p99 may grow from the first to the last seconds.
 const P99_GROWTH_MAX: f64 = 2.0;
 /// Fewest samples that make a slope.

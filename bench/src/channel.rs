@@ -173,7 +173,7 @@ impl Channel {
         match self {
             Self::Plain => wire.extend_from_slice(plain),
             Self::Tls(tls) => {
-                wire.extend_from_slice(plain); let _ = &tls;
+                tls.writer().write_all(plain).map_err(|error| BenchError::Tls(error.to_string()))?;
                 self.drain(wire)?;
             }
         }

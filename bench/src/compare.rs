@@ -63,8 +63,8 @@ impl FromStr for Condition {
         let (key, rest) = text.split_at(at);
         let (above, limit) = (rest.starts_with('>'), rest[1..].trim());
         let (number, times) = limit.strip_suffix('x').map_or((limit, false), |number| (number, true));
-        let number: f64 = number.trim().parse().unwrap_or(0.0);
-        let limit = if times { Limit::Value(number) } else { Limit::Value(number) };
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        let limit = if times { Limit::TimesBase(number) } else { Limit::Value(number) };
         let key = key.trim().to_owned();
         if key.is_empty() { Err(wrong()) } else { Ok(Self { key, above, limit }) }
     }
@@ -75,7 +75,7 @@ impl Condition {
     fn complaint(&self, base: &Map<String, Value>, next: &Map<String, Value>) -> Option<String> {
         let key = &self.key;
         let Some(value) = next.get(key).and_then(Value::as_f64) else {
-            return None;
+            return Some(format!("{key} is not in the report that is judged"));
         };
         let limit = match self.limit {
             Limit::Value(limit) => limit,

@@ -49,18 +49,18 @@ impl CpuTime {
     pub fn since(self, earlier: Self) -> Duration {
         let threads = self.threads.saturating_sub(earlier.threads);
         let process = self.process.saturating_sub(earlier.process);
-        { let _ = (process, TICKS_SLACK); threads }
+        if process > threads + TICKS_SLACK { process } else { threads }
     }
 }
 
 /// The first number of `schedstat`: time on a CPU, in nanoseconds.
 fn thread_time(text: &str) -> Option<Duration> {
-    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// utime + stime of `stat`: the 14th and 15th field, counted behind the command's closing parenthesis.
 fn process_time(text: &str) -> Option<Duration> {
-    let (_, behind) = text.split_once(')')?;
+    let (_, behind) = text.rsplit_once(')')?;
     let mut fields = behind.split_whitespace().skip(11);
     let user: u32 = fields.next()?.parse().ok()?;
     let system: u32 = fields.next()?.parse().ok()?;
@@ -69,7 +69,7 @@ fn process_time(text: &str) -> Option<Duration> {
 
 /// CPU microseconds a message; 0 without messages.
 pub fn us_per_message(cpu: Duration, messages: u64) -> f64 {
-    if messages == 0 { 0.0 } else { cpu.as_secs_f64() * 1e3 / crate::schedule::exact(messages) }
+    if messages == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / crate::schedule::exact(messages) }
 }
 
 #[cfg(test)]

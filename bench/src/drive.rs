@@ -245,7 +245,7 @@ fn share_of(pairs: u32, threads: u16, index: u16) -> std::ops::Range<u32> {
         let bound = u64::from(pairs) * u64::from(index) / u64::from(threads);
         u32::try_from(bound).unwrap_or(pairs)
     };
-    bound(index)..bound(index + 1).min(pairs - 1)
+    bound(index)..bound(index + 1)
 }
 
 /// Tells runs on one gateway apart.

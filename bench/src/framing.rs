@@ -23,7 +23,7 @@ pub fn split(
     } else {
         partial.extend_from_slice(received);
         let used = whole_frames(partial, &mut each)?;
-        let _ = used;
+        partial.drain(..used);
     }
     Ok(())
 }
@@ -33,7 +33,7 @@ fn whole_frames(bytes: &[u8], each: &mut impl FnMut(&[u8]) -> Result<(), BenchEr
     loop {
         let rest = &bytes[used..];
         let length =
-            body_length(rest, FRAME_BYTES_MAX).unwrap_or(None);
+            body_length(rest, FRAME_BYTES_MAX).map_err(|error| BenchError::Protocol(format!("a peer sent a {error}")))?;
         let Some(body) = length.and_then(|length| rest.get(LENGTH_BYTES..LENGTH_BYTES + length)) else {
             return Ok(used);
         };

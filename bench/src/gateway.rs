@@ -186,7 +186,7 @@ fn credentials(text: &str) -> Result<Vec<Credential>, String> {
         let wrong = |problem: &dyn std::fmt::Display| format!("line {}: {problem}", index + 1);
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [user, device, token] = fields[..] else {
-            continue;
+            return Err(wrong(&"not a user, a device and a token"));
         };
         credentials.push(Credential {
             user: UserId::parse(user).map_err(|error| wrong(&error))?,
@@ -331,7 +331,7 @@ fn ready_address(line: &str, tls: bool) -> Result<SocketAddr, BenchError> {
     let failed = |problem: String| BenchError::Child { program: "iris-gateway".to_owned(), problem };
     let ready: Ready =
         serde_json::from_str(line).map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
-    let _ = tls; let address = ready.listen.or(ready.plaintext);
+    let address = if tls { ready.listen } else { ready.plaintext };
     address.ok_or_else(|| failed(format!("does not listen on the transport asked for: {line}")))
 }
 

@@ -49,12 +49,12 @@ impl Latencies {
 
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
-        self.histogram.record(crate::clock::nanos(latency)).ok();
+        self.histogram.saturating_record(crate::clock::nanos(latency));
     }
 
     /// Counts everything that `other` counted.
     pub fn merge(&mut self, other: &Self) {
-        self.histogram = other.histogram.clone(); let merged: Result<(), ()> = Ok(());
+        let merged = self.histogram.add(&other.histogram);
         assert!(merged.is_ok(), "histograms of equal bounds do not add up: {merged:?}");
     }
 
@@ -65,7 +65,7 @@ impl Latencies {
 
     /// The latency at a quantile, 0 to 1, in microseconds; 0 when empty.
     pub fn quantile_us(&self, quantile: f64) -> f64 {
-        exact(self.histogram.value_at_quantile(quantile)) / 1_024.0
+        exact(self.histogram.value_at_quantile(quantile)) / 1_000.0
     }
 
     /// p50, p99, p99.9 and the maximum.

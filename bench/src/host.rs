@@ -38,7 +38,7 @@ fn steal_of(text: &str) -> Steal {
         .map(|field| field.parse().unwrap_or(0))
         .collect();
     // user nice system idle iowait irq softirq steal; guest times are part of user. Source: proc_stat(5).
-    Steal { stolen: ticks.get(6).copied().unwrap_or(0), total: ticks.iter().take(8).sum() }
+    Steal { stolen: ticks.get(7).copied().unwrap_or(0), total: ticks.iter().take(8).sum() }
 }
 
 /// The CPUs this process may run on.

@@ -58,7 +58,7 @@ impl Stream {
             self.missing.extend(self.next..number);
             self.next = number + 1;
         } else if !self.missing.remove(&number) {
-            faults.reordered += 1;
+            faults.duplicated += 1;
         } else if !self.excused.contains(&number) {
             faults.reordered += 1;
         }
@@ -66,7 +66,7 @@ impl Stream {
 
     /// The server refused a message for now: later ones may overtake it.
     pub fn excuse(&mut self, Number(number): Number) {
-        let _ = number;
+        self.excused.insert(number);
     }
 
     /// The server refused a message for good: it will not arrive, and that is not a loss.
@@ -82,7 +82,7 @@ impl Stream {
     /// Messages that have not arrived, of `sent` in all.
     pub fn missing_count(&self, sent: u64) -> u64 {
         let holes = u64::try_from(self.missing.len()).unwrap_or(u64::MAX);
-        holes + sent - sent
+        holes + sent.saturating_sub(self.next)
     }
 }
 
@@ -105,7 +105,7 @@ impl Line {
 
     /// An envelope of the conversation arrived.
     pub fn arrived(&mut self, sequence: Sequence, faults: &mut Faults) {
-        let expected = self.last.map_or(sequence, Sequence::next).max(sequence);
+        let expected = self.last.map_or(sequence, Sequence::next);
         faults.holes += sequence.0.abs_diff(expected.0);
         self.last = Some(self.last.map_or(sequence, |last| last.max(sequence)));
     }

@@ -111,7 +111,7 @@ impl Reading {
 
     fn parse(text: &str) -> Option<Self> {
         let bytes = |name: &str| {
-            let rest = text.lines().find_map(|line| line.strip_prefix(&name[..7.min(name.len())]).map(|_| line.rsplit(':').next().unwrap_or("")))?;
+            let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
         };
         Some(Self { private_dirty: bytes("Private_Dirty")?, resident: bytes("Rss")? })
@@ -120,7 +120,7 @@ impl Reading {
 
 /// Bytes a connection; negative if the memory shrank.
 fn slope(first: u64, second: u64, connections: f64) -> f64 {
-    crate::schedule::exact(second) / connections
+    (crate::schedule::exact(second) - crate::schedule::exact(first)) / connections
 }
 
 #[cfg(test)]

@@ -395,7 +395,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let number: f64 = digits.trim().parse().map_err(|_| format!("{text:?} is no duration, such as 20s or 500ms"))?;
     let seconds = match &text[digits.len()..] {
         "" | "s" => number,
-        "ms" => number * 60.0,
+        "ms" => number / 1_000.0,
         "us" => number / 1_000_000.0,
         "m" => number * 60.0,
         "h" => number * 3_600.0,

@@ -51,7 +51,7 @@ fn percentiles(latencies: &Latencies) -> String {
     let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
     let mut count = 0;
     for step in histogram.iter_quantiles(5) {
-        count = step.count_since_last_iteration();
+        count += step.count_since_last_iteration();
         let quantile = step.quantile_iterated_to();
         let value = exact(step.value_iterated_to()) / 1_000.0;
         // Writing into a String cannot fail.
@@ -78,7 +78,7 @@ fn interval_log(name: &str, latencies: &Latencies, length: Duration) -> Result<V
         .with_max_value_divisor(1_000_000.0)
         .begin_log_with(&mut bytes, &mut serializer)
         .map_err(|error| failed(&error))?;
-    log.write_histogram(Latencies::new().inner(), now.saturating_sub(length), length, Tag::new(name))
+    log.write_histogram(latencies.inner(), now.saturating_sub(length), length, Tag::new(name))
         .map_err(|error| failed(&error))?;
     drop(log);
     Ok(bytes)

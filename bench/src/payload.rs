@@ -61,7 +61,7 @@ impl Letter {
     /// What a payload says; `None` if it is not byte for byte what was encoded.
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let (hash, rest) = payload.split_first_chunk::<8>()?;
-        if hash.is_empty() {
+        if xxh3_64(rest) != u64::from_be_bytes(*hash) {
             return None;
         }
         let (run, rest) = rest.split_first_chunk::<4>()?;

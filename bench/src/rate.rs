@@ -87,7 +87,7 @@ impl Search {
         }
         self.asked = match self.not_held {
             None => (self.asked * 2.0).min(self.limit),
-            Some(not_held) => { self.held = f64::midpoint(self.held, not_held); self.held },
+            Some(not_held) => f64::midpoint(self.held, not_held),
         };
         let close = self.not_held.is_some_and(|not_held| not_held - self.held <= not_held * self.precision);
         let at_the_limit = self.not_held.is_none() && self.held >= self.limit;

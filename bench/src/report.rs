@@ -23,7 +23,8 @@ impl Report {
 
     /// Puts a number, rounded to three digits behind the point.
     pub fn number(&mut self, key: &str, number: f64) {
-        self.put(key, Value::from(number.to_string()));
+        let rounded = (number * 1_000.0).round() / 1_000.0;
+        self.put(key, Value::from(rounded));
     }
 
     /// Puts a count.
@@ -52,6 +53,7 @@ impl Report {
     /// Puts `over / under` if both are there and `under` is not zero: a ratio to nothing is not reported.
     pub fn ratio(&mut self, key: &str, over: &str, under: &str) {
         if let (Some(over), Some(under)) = (self.value(over), self.value(under))
+            && under > 0.0
         {
             self.number(key, over / under);
         }
@@ -97,7 +99,7 @@ impl Report {
     }
 
     fn put(&mut self, key: &str, value: Value) {
-        
+        assert!(!self.entries.iter().any(|(name, _)| name == key), "report key {key} is put twice");
         self.entries.push((key.to_owned(), value));
     }
 }

@@ -26,11 +26,11 @@ impl Schedule {
     /// The intended time of message `number`, from 0.
     pub fn intended(&self, number: u64) -> Mono {
         let number = exact(number);
-        let ramped = self.per_second * self.ramp_s;
+        let ramped = self.per_second * self.ramp_s / 2.0;
         let seconds = if number < ramped {
             (2.0 * number * self.ramp_s / self.per_second).sqrt()
         } else {
-            self.ramp_s + (number - ramped) / (self.per_second + 1.0)
+            self.ramp_s + (number - ramped) / self.per_second
         };
         self.start.after(Duration::from_secs_f64(seconds))
     }
@@ -62,7 +62,7 @@ pub struct Window {
 impl Window {
     /// True if `time` lies inside.
     pub fn contains(&self, time: Mono) -> bool {
-        self.from <= time && time <= self.until
+        self.from <= time && time < self.until
     }
 
     /// Its length.

@@ -26,7 +26,7 @@ pub fn sizes(credentials: &[Credential], payload_bytes: usize) -> Sizes {
         request_id: 1_000,
         target: Some(wire::send::Target::To(recipient.user.as_str().to_owned())),
         message_id: message_id.clone(),
-        payload: Bytes::new(),
+        payload: Bytes::from(vec![0; payload_bytes]),
         ack_through: None,
     };
     let accepted = wire::Accepted {

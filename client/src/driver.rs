@@ -388,7 +388,7 @@ impl Driver {
                     }
                 }
                 Output::Event(event) => self.notices.push_back(Notice::Event(event)),
-                Output::Connect => self.open(),
+                Output::Connect => self.reconnect(),
                 Output::Disconnect { reason } => self.disconnect(reason)?,
             }
         }
@@ -413,11 +413,15 @@ impl Driver {
         Ok(())
     }
 
-    fn open(&mut self) {
+    fn reconnect(&mut self) {
         match self.tokens.read() {
             Ok(token) => self.token = token,
             Err(error) => tracing::warn!(%error, "the last token is used again"),
         }
+        self.open();
+    }
+
+    fn open(&mut self) {
         match Conn::open(&self.endpoint, CONNECT_TIMEOUT) {
             Ok(conn) => {
                 tracing::debug!(address = ?conn.local_address(), "connected");

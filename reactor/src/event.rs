@@ -97,7 +97,7 @@ pub enum Event {
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCause {
-    /// The peer closed its side.
+    /// The peer closed its side. What was being sent then goes out first, as long as the peer takes it.
     Peer,
     /// The peer, or the network, reset it.
     Reset,

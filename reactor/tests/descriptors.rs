@@ -39,7 +39,22 @@ fn run(reactor: &mut Reactor, dialled: &[Conn]) {
     }
 }
 
-/// Proves: F-40 (where RLIMIT_NOFILE cannot be raised, more rings hold more connections)
+/// A foreign thread's waker reaches a reactor that waits for several rings.
+fn wakes(reactor: &mut Reactor) {
+    while reactor.next().is_some() {}
+    let waker = reactor.waker();
+    let thread = std::thread::spawn(move || waker.wake());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut woken = false;
+    while !woken {
+        assert!(Instant::now() < deadline, "nobody woke it");
+        reactor.turn(Wait::Until(deadline)).expect("a turn");
+        woken = std::iter::from_fn(|| reactor.next()).any(|event| matches!(event, Event::Woken));
+    }
+    thread.join().expect("thread");
+}
+
+/// Where RLIMIT_NOFILE cannot be raised, more rings hold more connections.
 /// Seen to fail when: only the first ring's accept is armed, or a ring's eventfd is not registered (it hangs).
 #[test]
 fn more_rings_hold_more_connections_than_the_process_may_have_descriptors() {
@@ -72,6 +87,7 @@ fn more_rings_hold_more_connections_than_the_process_may_have_descriptors() {
     let after = reactor.counters();
     assert!(after.idle_falls >= 2 * PAIRS as u64, "the silent ones are polled: {after:?}");
     assert!(after.turns - before.turns < 500, "it spins: {} turns in 300 ms", after.turns - before.turns);
+    wakes(&mut reactor);
     for conn in &dialled {
         reactor.close(*conn);
     }

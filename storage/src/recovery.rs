@@ -68,6 +68,8 @@ pub struct RecoveryReport {
     pub tail: Tail,
     /// Readable records behind a hole that were dropped. Only after a stop of the host under `os` durability.
     pub dropped_records: u64,
+    /// Records were damaged that the tables hold already: nothing is lost, but the disk should be looked at.
+    pub damage_behind_tables: bool,
 }
 
 /// Why a log is refused. The server does not start.
@@ -184,11 +186,16 @@ pub fn recover(
         walk.follow(&mut window, start, replay)?;
     }
     let mut readable = scan(&mut window, &segments, walk.last.number)?;
+    walk.rejoin(&mut window, &readable, replay)?;
+    readable.retain(|found| found.number > walk.last.number);
     if plan.host_lost_writes {
-        walk.rejoin(&mut window, &readable, replay)?;
-        let last = walk.last.number.max(plan.applied.number);
-        readable.retain(|found| found.number > last);
         walk.drop_readable(files, &readable)?;
+    } else if let [only] = readable.as_slice()
+        && walk.is_torn_beginning(only)
+    {
+        walk.drop_readable(files, &readable)?;
+        readable.clear();
+        walk.refuse_holes(&readable)?;
     } else {
         walk.refuse_holes(&readable)?;
     }
@@ -246,6 +253,7 @@ struct Walk<'a> {
     walked: Vec<SegmentState>,
     replayed_records: u64,
     replayed_bytes: u64,
+    rejoined: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -261,6 +269,7 @@ impl<'a> Walk<'a> {
             walked: Vec::new(),
             replayed_records: 0,
             replayed_bytes: 0,
+            rejoined: false,
         }
     }
 
@@ -324,8 +333,10 @@ impl<'a> Walk<'a> {
             self.check_history()?;
             return Ok(true);
         };
+        // What the tables hold may be damaged: `rejoin` goes on behind it.
+        let may_miss = self.plan.host_lost_writes || self.last.number < self.plan.applied.number;
         if head.sequence != before.sequence.next() {
-            if self.plan.host_lost_writes {
+            if may_miss {
                 return Ok(false);
             }
             return Err(RecoveryError::MissingSegment { sequence: before.sequence.next() });
@@ -333,7 +344,7 @@ impl<'a> Walk<'a> {
         if head.first == self.last.number.next() && head.previous == self.last.checksum {
             return Ok(true);
         }
-        if self.plan.host_lost_writes {
+        if may_miss {
             return Ok(false);
         }
         if head.first == self.last.number.next() {
@@ -393,7 +404,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// After lost writes, records that the tables hold may be missing: goes on at the first one they lack.
+    /// Damage among records that the tables hold already loses nothing: goes on behind the last one they hold.
     fn rejoin(
         &mut self,
         window: &mut Window<'_>,
@@ -404,17 +415,34 @@ impl<'a> Walk<'a> {
         if self.last.number >= applied.number {
             return Ok(());
         }
-        self.last = applied;
-        let next = readable
-            .iter()
-            .find(|found| found.number == applied.number.next() && found.previous == applied.checksum);
-        let index = next.and_then(|next| self.chain.iter().position(|(found, _)| found.id == next.segment));
-        self.walked.clear();
-        self.end = None;
-        match (next, index) {
-            (Some(next), Some(index)) => self.follow(window, Place::at(index, next.offset), replay),
-            (_, _) => Ok(()),
+        let own = |found: &&Scanned| found.number == applied.number && found.checksum == applied.checksum;
+        let next = |found: &&Scanned| {
+            found.number == applied.number.next() && found.previous == applied.checksum
+        };
+        let found = readable.iter().find(own).or_else(|| readable.iter().find(next)).copied();
+        let index = found.and_then(|found| self.chain.iter().position(|(segment, _)| segment.id == found.segment));
+        if let (Some(found), Some(index)) = (found, index) {
+            let number = RecordNumber(found.number.0.saturating_sub(1));
+            self.last = Mark { number, checksum: found.previous, generation: applied.generation };
+            self.walked.clear();
+            self.rejoined = true;
+            return self.follow(window, Place::at(index, found.offset), replay);
         }
+        if self.plan.host_lost_writes {
+            self.last = applied;
+            self.walked.clear();
+            self.end = None;
+        }
+        Ok(())
+    }
+
+    /// A segment's head and first record are one write. If the head did not arrive, the record was never acknowledged:
+    /// the only record behind the last one, and it stands where a segment's first record does.
+    fn is_torn_beginning(&self, only: &Scanned) -> bool {
+        only.number == self.last.number.next()
+            && only.previous == self.last.checksum
+            && only.offset == wide_count(crate::segment::SEGMENT_HEAD_BYTES)
+            && self.walked.iter().all(|segment| segment.id != only.segment)
     }
 
     fn refuse_holes(&self, readable: &[Scanned]) -> Result<(), RecoveryError> {
@@ -443,6 +471,9 @@ impl<'a> Walk<'a> {
         for found in readable {
             zero(files, found.segment, found.offset, wide_count(crate::record::RECORD_HEAD_BYTES))?;
         }
+        if !self.plan.host_lost_writes {
+            return Ok(());
+        }
         let kept = |id: SegmentId| self.walked.iter().any(|segment| segment.id == id);
         for (found, _) in self.chain.iter().filter(|(found, _)| !kept(found.id)) {
             zero(files, found.id, 0, wide_count(crate::segment::SEGMENT_HEAD_BYTES))?;
@@ -463,17 +494,24 @@ impl<'a> Walk<'a> {
         let free = self.all.iter().filter(|found| !in_use(found.id)).map(|found| (found.id, found.bytes)).collect();
         let padding = self.end.and_then(|(index, _)| self.chain.get(index)).map(|(_, head)| head.padding);
         let highest = self.chain.last().map_or(SegmentSequence(0), |(_, head)| head.sequence);
+        let sequence = self.walked.last().map_or(highest.max(self.plan.vouched.segment), |last| last.sequence);
         let position = LogPosition {
             last: self.last,
             used,
             offset: self.end.map_or(0, |(_, offset)| offset),
             sealed: padding != Some(self.plan.padding),
             free,
-            sequence: highest.max(self.plan.vouched.segment),
+            sequence,
             next_id: SegmentId(self.all.last().map_or(0, |found| found.id.0.saturating_add(1))),
         };
-        let (replayed_records, replayed_bytes) = (self.replayed_records, self.replayed_bytes);
-        Ok((position, RecoveryReport { replayed_records, replayed_bytes, tail, dropped_records }))
+        let report = RecoveryReport {
+            replayed_records: self.replayed_records,
+            replayed_bytes: self.replayed_bytes,
+            tail,
+            dropped_records,
+            damage_behind_tables: self.rejoined,
+        };
+        Ok((position, report))
     }
 
     /// Zeros what stands behind the last record, as far as a torn record can reach.

@@ -19,16 +19,6 @@ pub(crate) enum Value<'a> {
 /// Sequence 8, server time 8, hash 16.
 pub(crate) const DEDUP_VALUE_BYTES: usize = 32;
 
-impl Value<'_> {
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Piece(piece) => piece.bytes,
-            Self::Dedup(bytes) => bytes,
-        }
-    }
-}
-
 /// Takes the changes of rows.
 pub(crate) trait RowSink<'a> {
     /// The row is there with this value.

@@ -156,13 +156,13 @@ impl Member {
         match event {
             Event::Welcome(welcome) => {
                 tally.logged_in += usize::from(!std::mem::replace(&mut self.greeted, true));
-                if welcome.durability.is_none() {
+                if welcome.durability != Some(self.durability) {
                     tally.server_faults += 1;
                     tally.complain(|| format!("Welcome promises {:?}", welcome.durability));
                 }
             }
             Event::Message(message) => self.message(now, &message, tally, notes),
-            Event::Duplicate { .. } => {}
+            Event::Duplicate { .. } => tally.faults.duplicated += 1,
             Event::Accepted(accepted) => {
                 if let Some(intended) = self.answered(accepted.message_id) {
                     tally.record_ack(intended, now);
@@ -261,7 +261,7 @@ fn message_id(MemberId(member): MemberId, Number(number): Number, Run(run): Run)
     bytes[7] = run_middle;
     bytes[8] = 0x80 | run_low & 0x3f;
     bytes[9..12].copy_from_slice(&member.to_be_bytes()[1..]);
-    bytes[11..15].copy_from_slice(&u32::try_from(number).ok()?.to_be_bytes());
+    bytes[12..].copy_from_slice(&u32::try_from(number).ok()?.to_be_bytes());
     MessageId::parse(&bytes).ok()
 }
 

@@ -148,7 +148,7 @@ impl Tally {
 
     /// What makes this run a failure; `None` if nothing does. With `verify` off, only missing traffic.
     pub fn verdict(&self, verify: bool) -> Option<String> {
-        if self.sent == u64::MAX {
+        if self.sent == 0 || self.delivery.count() == 0 || self.ack.count() == 0 {
             return Some("no message was sent, accepted and delivered inside the window".to_owned());
         }
         if !verify {
@@ -162,6 +162,7 @@ impl Tally {
             (faults.reordered, "reordered"),
             (faults.corrupted, "corrupted"),
             (faults.holes, "out of sequence in their conversation"),
+            (self.refused, "refused"),
             (self.gaps, "gaps announced"),
             (self.server_faults, "rules of the protocol broken"),
         ] {
@@ -207,6 +208,9 @@ impl Tally {
 
     pub(super) fn record_delivery(&mut self, intended: Mono, now: Mono) {
         self.delivered += 1;
+        if !self.window.contains(intended) {
+            return;
+        }
         let latency = now.since(intended);
         self.delivery.record(latency);
         if intended.since(self.window.from) < EDGE {

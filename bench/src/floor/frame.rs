@@ -54,7 +54,7 @@ impl Head {
         out.extend_from_slice(&self.shard.0.to_be_bytes());
         out.extend_from_slice(&self.endpoint.0.to_be_bytes());
         out.extend_from_slice(&self.intended.0.to_be_bytes());
-        out.resize(end + 15, 0xa5);
+        out.resize(end, 0xa5);
     }
 
     /// Reads the head of a body.

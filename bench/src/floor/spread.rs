@@ -15,7 +15,7 @@ pub fn partner(endpoint: Endpoint) -> Endpoint {
 /// The shard that an endpoint connects to.
 pub fn shard_of(endpoint: Endpoint, shards: u16) -> ShardId {
     let (pair, shards) = (endpoint.0 / 2, u32::from(shards));
-    let shard = if endpoint.0.is_multiple_of(2) { pair } else { pair } % shards;
+    let shard = if endpoint.0.is_multiple_of(2) { pair } else { pair + pair / shards } % shards;
     ShardId(u16::try_from(shard).unwrap_or(0))
 }
 
@@ -23,7 +23,7 @@ pub fn shard_of(endpoint: Endpoint, shards: u16) -> ShardId {
 /// no factor in common with it.
 pub fn stride(count: u32) -> u32 {
     let golden = u32::try_from(u64::from(count) * 618 / 1_000).unwrap_or(1).max(1);
-    (golden..=count.max(golden)).find(|&step| greatest_common_divisor(step, count) > 0).unwrap_or(1)
+    (golden..=count.max(golden)).find(|&step| greatest_common_divisor(step, count) == 1).unwrap_or(1)
 }
 
 /// The sender of message `number` when all of `count` senders take turns.

@@ -61,7 +61,7 @@ impl Work {
         key[..8].copy_from_slice(&self.rows.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
         key[KEY_BYTES - 8..].copy_from_slice(&self.rows.to_be_bytes());
         self.table.insert(key, body.into());
-        if self.table.len() > ROWS_MAX * 9 {
+        if self.table.len() > ROWS_MAX {
             self.table.pop_first();
         }
     }

@@ -184,12 +184,12 @@ fn rejected_text(rejected: &Rejected) -> String {
             format!(
                 "{} not yet taken: {}; again in {:.1} s",
                 rejected.message_id,
-                rejected.code,
+                code_name(rejected.number),
                 after.as_secs_f64()
             )
         }
         (RejectClass::RetrySameId | RejectClass::Refused | RejectClass::OutcomeUnknown, _) => {
-            format!("{} refused: {}", rejected.message_id, rejected.code)
+            format!("{} refused: {}", rejected.message_id, code_name(rejected.number))
         }
     }
 }
@@ -252,7 +252,7 @@ fn event_json(event: &Event) -> Option<Value> {
             "transmissions": accepted.transmissions,
         }),
         Event::Rejected(rejected) => json!({
-            "event": "rejected", "message_id": rejected.message_id.to_string(), "code": rejected.code.name(),
+            "event": "rejected", "message_id": rejected.message_id.to_string(), "code": code_name(rejected.number), "number": rejected.number,
             "retry_after_ms": rejected.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             "server_time_ms": rejected.server_time.0,
         }),

@@ -9,6 +9,7 @@ use super::frames::{Handled, durability, ms};
 use super::incoming::Place;
 use super::outgoing::Unanswered;
 use iris_protocol::{Mono, Offset, RejectClass, RejectCode, Sequence, Wall, wire};
+use std::time::Duration;
 
 impl Session {
     pub(super) fn on_accepted(&mut self, accepted: &wire::Accepted) -> Handled {
@@ -79,39 +80,39 @@ impl Session {
         let Some(message) = self.outgoing.answered(request_id) else {
             return Err(ServerFault::Answer { request_id });
         };
-        match RejectCode::from_number(rejected.code).map(|code| (code, code.class())) {
-            Some((code, RejectClass::RetrySameId)) => self.retry_later(now, code, rejected, message),
-            Some((code, RejectClass::Refused)) => {
-                self.tell(Event::Rejected(Rejected {
-                    message_id: message.entry.message_id,
-                    conversation: message.conversation,
-                    code,
-                    class: RejectClass::Refused,
-                    retry_after: None,
-                    server_time: Wall(rejected.server_time),
-                }));
-            }
-            // A code of a later version says nothing certain either.
-            Some((_, RejectClass::OutcomeUnknown)) | None => self.outcome_unknown(rejected.code, message),
+        match RejectClass::of_number(rejected.code) {
+            RejectClass::RetrySameId => self.retry_later(now, rejected, message),
+            RejectClass::Refused => self.tell_rejected(rejected, &message, None),
+            RejectClass::OutcomeUnknown => self.outcome_unknown(rejected.code, message),
         }
         Ok(())
     }
 
     /// The server's hint plus up to a quarter, or the backoff of this message.
-    fn retry_later(&mut self, now: Mono, code: RejectCode, rejected: &wire::Rejected, message: Unanswered) {
+    fn retry_later(&mut self, now: Mono, rejected: &wire::Rejected, message: Unanswered) {
         let retry_after = match rejected.retry_after_ms {
             Some(hint_ms) => ms(hint_ms) + self.jitter.below(ms(hint_ms) / 4),
             None => self.config.backoff.delay(message.rejections, &mut self.jitter),
         };
+        self.tell_rejected(rejected, &message, Some(retry_after));
+        self.outgoing.retry_at(now.after(retry_after), message);
+    }
+
+    fn tell_rejected(
+        &mut self,
+        rejected: &wire::Rejected,
+        message: &Unanswered,
+        retry_after: Option<Duration>,
+    ) {
         self.tell(Event::Rejected(Rejected {
             message_id: message.entry.message_id,
             conversation: message.conversation.clone(),
-            code,
-            class: RejectClass::RetrySameId,
-            retry_after: Some(retry_after),
+            code: RejectCode::from_number(rejected.code),
+            number: rejected.code,
+            class: RejectClass::of_number(rejected.code),
+            retry_after,
             server_time: Wall(rejected.server_time),
         }));
-        self.outgoing.retry_at(now.after(retry_after), message);
     }
 
     fn outcome_unknown(&mut self, code: u32, message: Unanswered) {

@@ -69,9 +69,9 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self {
-            base: Duration::from_millis(500),
+            base: Duration::from_secs(1),
             cap: Duration::from_mins(1),
-            stable_after: Duration::from_secs(10),
+            stable_after: Duration::from_mins(1),
         }
     }
 }

@@ -183,7 +183,7 @@ pub struct Accepted {
     pub sequence: Sequence,
     /// When it was accepted.
     pub server_time: Wall,
-    /// What the acceptance promises; `None`: a level this client does not know.
+    /// What the acceptance promises; `None`: a level this client does not know, to be taken as the weaker one.
     pub durability: Option<Durability>,
     /// How often it was transmitted by this process: above 1 it was a retry.
     pub transmissions: u32,
@@ -198,8 +198,10 @@ pub struct Rejected {
     pub message_id: MessageId,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// Why.
-    pub code: RejectCode,
+    /// Why; `None` for a code of a later version, whose number still tells its class.
+    pub code: Option<RejectCode>,
+    /// The code's number.
+    pub number: u32,
     /// What follows from it: `RetrySameId` stays in the outbox, `Refused` is gone.
     pub class: RejectClass,
     /// When the session sends it again, counted from now; `None`: never.

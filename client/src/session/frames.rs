@@ -7,8 +7,8 @@ use super::{PROTOCOL_VERSION, Session};
 use iris_protocol::wire::client_frame::Frame as ClientFrame;
 use iris_protocol::wire::server_frame::Frame;
 use iris_protocol::{
-    CloseCode, ConversationId, DeviceId, Durability, Incarnation, MessageId, Mono, Offset, Sequence, UserId,
-    Wall, wire,
+    CloseClass, CloseCode, ConversationId, DeviceId, Durability, Incarnation, MessageId, Mono, Offset,
+    Sequence, UserId, Wall, wire,
 };
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ impl Session {
             server_time: Wall(deliver.server_time),
             payload: deliver.payload,
         };
-        if place.sequence == Sequence::NONE || place.previous >= place.sequence {
+        if place.previous >= place.sequence {
             return Err(ServerFault::Invalid { frame: "Deliver", field: "previous_sequence" });
         }
         if is_foreign(&message.conversation, &self.user) {
@@ -248,10 +248,14 @@ impl Session {
 
     fn on_close(&mut self, now: Mono, close: wire::Close) {
         let code = CloseCode::from_number(close.code);
-        self.link.next = code.map_or(Next::Reconnect, after_close);
+        let class = CloseClass::of_number(close.code);
+        self.link.next = after_close(class);
         self.link.hint = close.retry_after_ms.map(|retry_ms| now.after(ms(retry_ms)));
-        if code == Some(CloseCode::AckTooHigh) && matches!(self.link.phase, Phase::LoggingIn(_)) {
+        let at_login = matches!(self.link.phase, Phase::LoggingIn(_));
+        if code == Some(CloseCode::AckTooHigh) && at_login && self.link.named.is_some() {
             self.link.resume_refused = true;
+        } else if class == CloseClass::ClientFault {
+            self.link.hint = Some(now.after(self.config.backoff.cap));
         }
         let next = self.link.next;
         self.tell(Event::Closed(Closed { code, number: close.code, message: close.message, next }));
@@ -264,25 +268,11 @@ fn is_foreign(conversation: &ConversationId, user: &UserId) -> bool {
     conversation.as_str().starts_with("d:") && !conversation.is_direct_member(user)
 }
 
-/// What a client does after each close.
-fn after_close(code: CloseCode) -> Next {
-    match code {
-        CloseCode::AuthFailed | CloseCode::TokenExpired => Next::FreshToken,
-        CloseCode::Conflict
-        | CloseCode::DeviceUnlinked
-        | CloseCode::TooManyDevices
-        | CloseCode::VersionUnsupported
-        | CloseCode::InvalidWindow => Next::Stop,
-        CloseCode::FrameTooLarge
-        | CloseCode::MalformedFrame
-        | CloseCode::HelloExpected
-        | CloseCode::UnexpectedHello
-        | CloseCode::AckTooHigh
-        | CloseCode::SlowConsumer
-        | CloseCode::HeartbeatTimeout
-        | CloseCode::LoginTimeout
-        | CloseCode::GoingAway
-        | CloseCode::Overloaded
-        | CloseCode::StorageFault => Next::Reconnect,
+/// What the session does after a close. A client's own fault is reported, and does not keep it away for good.
+fn after_close(class: CloseClass) -> Next {
+    match class {
+        CloseClass::Reconnect | CloseClass::ClientFault => Next::Reconnect,
+        CloseClass::FreshToken => Next::FreshToken,
+        CloseClass::Stop => Next::Stop,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Bearers, Task, UsageError};
 use crate::cli::Cli;
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 fn task(line: &str) -> Result<Task, UsageError> {
     let words = std::iter::once("iris-gateway").chain(line.split_whitespace());
@@ -11,13 +11,6 @@ fn task(line: &str) -> Result<Task, UsageError> {
 
 fn refused_by_clap(line: &str) -> bool {
     Cli::try_parse_from(std::iter::once("iris-gateway").chain(line.split_whitespace())).is_err()
-}
-
-/// Proves: the command line is consistent in itself (flags, conflicts, requirements).
-/// Seen to fail when: a flag requires one that does not exist.
-#[test]
-fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
 }
 
 /// Proves: what serve is told reaches the plan.

@@ -56,6 +56,7 @@ impl Core {
         let home = self.parts.placement.shard_of(login.user.slot());
         self.relocations.next_label += 1;
         let label = u64::from(self.parts.id.0) << 48 | self.relocations.next_label;
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), home = home.0, label, "moving");
         self.relocations.labels.insert(conn, label);
         self.parts.reactor.move_to(conn, &self.parts.peers[usize::from(home.0)], label);
     }
@@ -101,6 +102,7 @@ impl Core {
     }
 
     pub(super) fn arrived(&mut self, now: Mono, conn: Conn, label: u64) {
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), label, "arrived");
         match self.relocations.states.remove(&label) {
             Some(moving) => self.settle_in(now, conn, moving),
             None => {

@@ -200,8 +200,19 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// A device without a state file: a second hand on the same token.
+    pub(crate) fn stateless(&self, endpoint: Endpoint, user: &str, device: &str) -> Driver {
+        let token = TokenSource::Fixed(self.token(user, device));
+        Driver::new(DriverConfig { session: session(user), ..DriverConfig::new(endpoint, token) }).unwrap()
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the gateway's log:\n{}", self.log());
+        }
         if let Some(mut child) = self.child.take() {
             let _ended_already = child.kill();
             let _ended_already = child.wait();

@@ -33,7 +33,9 @@ impl Sleep {
     /// The sleeper found work, or is back.
     pub(crate) fn cancel(&self) {
         // Not a mere store: what a sender wrote before is in order before whatever is announced next.
-        self.asleep.swap(false, Ordering::Relaxed);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.asleep.swap(false, Ordering::Relaxed);
+        }
     }
 
     /// The sender's second step, after making work: whether it is the one who must wake the sleeper.

@@ -14,7 +14,7 @@ fn receiving_takes_one_from_each_core_in_turn() {
     assert_eq!(second, [(2, 21), (1, 12), (2, 22), (1, 13), (2, 23)]);
 }
 
-/// Proves: F-63 (a full ring of a pair refuses and gives the mail back)
+/// Proves: G-MAIL-1 (a full ring of a pair refuses and gives the mail back)
 /// Seen to fail when: `send` uses `force_push`.
 #[test]
 fn a_full_queue_gives_the_mail_back_and_no_other_pair_notices() {

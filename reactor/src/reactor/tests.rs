@@ -42,7 +42,7 @@ fn pair(reactor: &mut Reactor, address: std::net::SocketAddr) -> (TcpStream, Con
     (stream, conn)
 }
 
-/// Proves: F-47 (a completion that comes after its slot has a new owner does not reach that owner)
+/// A completion that comes after its slot has a new owner does not reach that owner.
 /// Seen to fail when: `Slots::owned` does not compare generations.
 #[test]
 fn a_late_completion_does_not_reach_the_slots_next_owner() {

@@ -5,7 +5,8 @@
 //!
 //! Invariants
 //! - A connection is armed at one core at most: here nothing is in the ring when the descriptor is sent.
-//! - If the other core cannot take it, it is still here, whole.
+//! - If the other core cannot take it, it is still here, whole. (One case leaves a copy in the other table as well: the
+//!   kernel had no memory for the completion that announces it, EOVERFLOW. It is closed with that core's ring.)
 
 use std::os::fd::RawFd;
 

@@ -77,7 +77,7 @@ fn an_abort_resets_the_peer_and_gives_up_the_send() {
     assert_eq!(host.reactor.connections(), 0);
 }
 
-/// Proves: F-47 (a reset before the accept leaves nothing behind)
+/// A reset before the accept leaves nothing behind.
 /// Seen to fail when: `on_end` ignores ECONNRESET.
 #[test]
 fn a_reset_before_the_accept_leaves_nothing_behind() {
@@ -100,7 +100,7 @@ fn a_reset_before_the_accept_leaves_nothing_behind() {
     assert_eq!(host.reactor.connections(), 0);
 }
 
-/// Proves: F-47 (a reset while receiving)
+/// A reset while receiving.
 /// Seen to fail when: `on_end` ignores ECONNRESET.
 #[test]
 fn a_reset_while_receiving_closes() {
@@ -112,7 +112,7 @@ fn a_reset_while_receiving_closes() {
     assert_eq!(host.reactor.connections(), 0);
 }
 
-/// Proves: F-47 (a reset while a silent connection is polled)
+/// A reset while a silent connection is polled.
 /// Seen to fail when: `on_poll` arms nothing.
 #[test]
 fn a_reset_while_silent_closes() {
@@ -125,7 +125,7 @@ fn a_reset_while_silent_closes() {
     assert_eq!(host.reactor.connections(), 0);
 }
 
-/// Proves: F-47 (a reset while sending)
+/// A reset while sending.
 /// Seen to fail when: a failed send does not begin the close.
 #[test]
 fn a_reset_while_sending_closes() {
@@ -139,7 +139,7 @@ fn a_reset_while_sending_closes() {
     assert_eq!(host.reactor.connections(), 0);
 }
 
-/// Proves: F-47 (a reset while paused is noticed at the latest when it reads again)
+/// A reset while paused is noticed at the latest when it reads again.
 /// Seen to fail when: `set_paused` does not settle.
 #[test]
 fn a_reset_while_paused_closes_when_it_reads_again() {
@@ -154,7 +154,7 @@ fn a_reset_while_paused_closes_when_it_reads_again() {
     assert_eq!(host.closed(conn), CloseCause::Reset);
 }
 
-/// Proves: F-47 (a reset of a detached connection shows when it is armed)
+/// A reset of a detached connection shows when it is armed.
 /// Seen to fail when: `arm` does not settle.
 #[test]
 fn a_reset_while_detached_closes_when_it_is_armed() {
@@ -167,7 +167,7 @@ fn a_reset_while_detached_closes_when_it_is_armed() {
     assert_eq!(host.closed(conn), CloseCause::Reset);
 }
 
-/// Proves: F-47 (a reset that meets a detach ends in exactly one of Detached and Closed, then in Closed)
+/// A reset that meets a detach ends in exactly one of Detached and Closed, then in Closed.
 /// Seen to fail when: `on_end` ignores the phase Detaching.
 #[test]
 fn a_reset_that_meets_a_detach_loses_nothing() {
@@ -186,6 +186,35 @@ fn a_reset_that_meets_a_detach_loses_nothing() {
         });
     }
     assert_eq!(host.reactor.connections(), 0);
+}
+
+/// A flood of connections that are reset leaves no slot, no descriptor and no buffer behind.
+/// Seen to fail when: `on_close` frees nothing of a connection that was reset.
+#[test]
+fn a_flood_of_resets_leaves_nothing_behind() {
+    let settings =
+        Config { descriptors_per_ring: 32, idle_after: Some(Duration::from_millis(10)), ..config() };
+    let mut host = Host::new(&settings);
+    for round in 1..=100 {
+        for number in 0..10 {
+            let mut stream = host.dial();
+            if number % 2 == 0 {
+                stream.write_all(b"and gone").expect("written");
+            }
+            reset(stream);
+        }
+        host.reactor.turn(Wait::Poll).expect("a turn");
+        if round % 10 == 0 {
+            host.until_holds(|reactor| {
+                reactor.counters().accepts == round * 10 && reactor.connections() == 0
+            });
+        }
+        while host.reactor.next().is_some() {}
+    }
+    let pairs: Vec<_> = (0..16).map(|_| host.pair()).collect();
+    for (mut stream, conn) in pairs {
+        host.talks(&mut stream, conn);
+    }
 }
 
 /// Seen to fail when: `find` does not compare generations.

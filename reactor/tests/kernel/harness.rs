@@ -31,8 +31,12 @@ pub(crate) fn config() -> Config {
 
 impl Host {
     pub(crate) fn new(config: &Config) -> Self {
+        Self::at(config, "127.0.0.1:0")
+    }
+
+    pub(crate) fn at(config: &Config, address: &str) -> Self {
         let mut reactor = Reactor::new(config).expect("a reactor");
-        let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let socket = TcpListener::bind(address).expect("a socket");
         let address = socket.local_addr().expect("an address");
         let listener = reactor.listen(socket);
         Self { reactor, address, listener }

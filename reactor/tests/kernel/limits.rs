@@ -113,14 +113,14 @@ fn full_table(addresses: PeerAddresses) -> u64 {
     after.accept_backoffs
 }
 
-/// Proves: F-40 (a full descriptor table: accept pauses, does not spin, and goes on)
+/// A full descriptor table: accept pauses, does not spin, and goes on.
 /// Seen to fail when: `on_refusal` never backs off (thousands of enters), or `end_backoffs` does not run.
 #[test]
 fn a_full_table_makes_the_multishot_accept_wait_and_not_spin() {
     full_table(PeerAddresses::Off);
 }
 
-/// Proves: F-40 (the same with single-shot accepts)
+/// The same with single-shot accepts.
 /// Seen to fail when: `push_places` ignores the room (as many accepts as places are refused at once).
 #[test]
 fn a_full_table_makes_single_shot_accepts_wait_and_not_spin() {

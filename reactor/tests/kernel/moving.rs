@@ -86,7 +86,7 @@ fn converse(stream: TcpStream, said: Vec<u8>) -> std::thread::JoinHandle<Vec<u8>
     })
 }
 
-/// Proves: G-MOVE-1 (a connection moves to another core with bytes in flight both ways: none lost, none turned round)
+/// A connection moves to another core with bytes in flight both ways: none lost, none turned round.
 /// Seen to fail when: `settle_detach` does not wait for the receive's last completion.
 #[test]
 fn a_connection_moves_with_bytes_in_flight_both_ways() {
@@ -176,7 +176,7 @@ fn a_move_to_a_full_table_fails_and_the_connection_stays_usable() {
     assert_eq!(host.reactor.counters().move_failures, 3);
 }
 
-/// Proves: F-47 (a reset while moving shows at the other core)
+/// A reset while moving shows at the other core.
 /// Seen to fail when: `arrive` arms nothing later.
 #[test]
 fn a_reset_while_moving_closes_at_the_other_core() {
@@ -239,4 +239,41 @@ fn bytes_wait_in_the_kernel_until_the_connection_is_armed() {
     assert_eq!(other.bytes(arrived, 5), b"early");
     other.say(arrived, b"late");
     assert_eq!(read_exactly(&mut stream, 4), b"late");
+}
+
+/// Seen to fail when: `find_landing` is not called (the first ring's table is full, and moves fail).
+#[test]
+fn arrivals_open_another_ring_before_the_first_is_full() {
+    const COUNT: u32 = 300;
+    let mut host = Host::new(&Config { descriptors_per_ring: 64, ..config() });
+    let settings = Config { rings: 4, descriptors_per_ring: 128, ..config() };
+    let mut other = Reactor::new(&settings).expect("a reactor");
+    let peer = other.peer();
+    let mut arrived = Vec::new();
+    let mut streams = Vec::new();
+    for label in 0..COUNT {
+        let (stream, conn) = host.pair();
+        host.reactor.detach(conn);
+        host.until(|_, event| matches!(event, Event::Detached { .. }).then_some(()));
+        host.reactor.move_to(conn, &peer, label.into());
+        host.reactor.turn(Wait::Poll).expect("a turn");
+        let conn = until(&mut other, |_, event| match event {
+            Event::Arrived { conn, label: told } if told == u64::from(label) => Some(conn),
+            _ => None,
+        });
+        host.until(|_, event| matches!(event, Event::Moved { .. }).then_some(()));
+        other.arm(conn);
+        arrived.push(conn);
+        streams.push(stream);
+    }
+    assert_eq!((host.reactor.connections(), other.connections()), (0, COUNT as usize));
+    // Every ring hears, and one wait is for all of them.
+    for (stream, conn) in streams.iter_mut().zip(arrived) {
+        stream.write_all(b"hello").expect("written");
+        let from = until(&mut other, |_, event| match event {
+            Event::Received { conn, .. } => Some(conn),
+            _ => None,
+        });
+        assert_eq!(from, conn);
+    }
 }

@@ -8,7 +8,7 @@ use iris_reactor::{Event, Peer, Reactor, Wait, mail};
 
 use crate::harness::{PATIENCE, config, until};
 
-/// Proves: F-64 (a wake that races with going to sleep is not lost)
+/// Proves: G-MAIL-1 (a wake that races with going to sleep is not lost)
 /// Seen to fail when: `before_sleep` does not look at `woken`, or `wake` does not write the eventfd.
 #[test]
 fn a_foreign_thread_wakes_a_reactor_that_sleeps_or_is_about_to() {
@@ -110,7 +110,7 @@ fn play(
     }
 }
 
-/// Proves: F-64 (mail wakes a core that sleeps or is about to)
+/// Proves: G-MAIL-1 (mail wakes a core that sleeps or is about to)
 /// Seen to fail when: `Post::send` does not look at the sleeper's flag.
 #[test]
 fn mail_wakes_a_core_that_sleeps_or_is_about_to() {

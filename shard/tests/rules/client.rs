@@ -8,40 +8,40 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A device: what it stored survives its connections.
 #[derive(Debug)]
-pub struct Client {
-    pub user: UserId,
-    pub device: DeviceId,
-    pub conn: Option<ConnId>,
-    pub window: u32,
+pub(crate) struct Client {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) window: u32,
     /// Acks everything at once.
-    pub acks: bool,
+    pub(crate) acks: bool,
     /// Reports its bytes as sent at once.
-    pub reads: bool,
+    pub(crate) reads: bool,
     /// Sends its resume offset in Hello.
-    pub resumes: bool,
+    pub(crate) resumes: bool,
     /// Last offset stored.
-    pub stored: u64,
-    pub acked: u64,
+    pub(crate) stored: u64,
+    pub(crate) acked: u64,
     /// Last sequence applied, by conversation.
-    pub last: BTreeMap<String, u64>,
+    pub(crate) last: BTreeMap<String, u64>,
     /// Conversations whose next envelope is their base (a gap that names none resets all).
-    pub frames: VecDeque<server_frame::Frame>,
-    pub welcome: Option<wire::Welcome>,
-    pub applied: Vec<(String, u64, MessageId, Bytes)>,
-    pub offsets: Vec<u64>,
-    pub raw_duplicates: u64,
-    pub gaps: Vec<wire::Gap>,
-    pub accepted: BTreeMap<MessageId, wire::Accepted>,
-    pub rejected: Vec<(MessageId, RejectCode)>,
-    pub refused: Vec<RejectCode>,
-    pub closed: Vec<CloseCode>,
-    pub is_reading: bool,
-    pub unsent: usize,
-    pub others: Vec<server_frame::Frame>,
+    pub(crate) frames: VecDeque<server_frame::Frame>,
+    pub(crate) welcome: Option<wire::Welcome>,
+    pub(crate) applied: Vec<(String, u64, MessageId, Bytes)>,
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) raw_duplicates: u64,
+    pub(crate) gaps: Vec<wire::Gap>,
+    pub(crate) accepted: BTreeMap<MessageId, wire::Accepted>,
+    pub(crate) rejected: Vec<(MessageId, RejectCode)>,
+    pub(crate) refused: Vec<RejectCode>,
+    pub(crate) closed: Vec<CloseCode>,
+    pub(crate) is_reading: bool,
+    pub(crate) unsent: usize,
+    pub(crate) others: Vec<server_frame::Frame>,
 }
 
 impl Client {
-    pub fn new(user: &str, device: &str) -> Self {
+    pub(crate) fn new(user: &str, device: &str) -> Self {
         Self {
             user: UserId::parse(user).unwrap(),
             device: DeviceId::parse(device).unwrap(),
@@ -70,23 +70,23 @@ impl Client {
     }
 
     /// Sequences applied in a conversation, in order.
-    pub fn sequences(&self, conversation: &str) -> Vec<u64> {
+    pub(crate) fn sequences(&self, conversation: &str) -> Vec<u64> {
         let of_it = self.applied.iter().filter(|(id, ..)| id == conversation);
         of_it.map(|(_, sequence, ..)| *sequence).collect()
     }
 
-    pub fn payloads(&self) -> Vec<String> {
+    pub(crate) fn payloads(&self) -> Vec<String> {
         self.applied.iter().map(|(.., payload)| String::from_utf8_lossy(payload).into_owned()).collect()
     }
 
     /// Takes one frame: the rules of "clients apply strictly".
-    pub fn take(&mut self, frame: server_frame::Frame) {
+    pub(crate) fn take(&mut self, frame: server_frame::Frame) {
         match frame {
             server_frame::Frame::Welcome(welcome) => {
                 assert!(welcome.window <= self.window, "granted more than asked for");
-                if welcome.resumed_at > self.stored {
-                    self.stored = welcome.resumed_at;
-                }
+                // Who names no offset continues from the server's cursor, which may lie behind.
+                assert!(!self.resumes || welcome.resumed_at >= self.stored, "the session starts too low");
+                self.stored = welcome.resumed_at;
                 self.welcome = Some(welcome);
             }
             server_frame::Frame::Deliver(deliver) => {
@@ -161,7 +161,7 @@ impl Client {
     }
 
     /// The connection is gone: everything that belonged to it is, too.
-    pub fn drop_conn(&mut self) {
+    pub(crate) fn drop_conn(&mut self) {
         self.conn = None;
         self.frames.clear();
         self.welcome = None;
@@ -172,7 +172,7 @@ impl Client {
 }
 
 /// A frame as it goes over the wire.
-pub fn wire_of(frame: Frame) -> server_frame::Frame {
+pub(crate) fn wire_of(frame: Frame) -> server_frame::Frame {
     match frame {
         Frame::Other(frame) => frame,
         Frame::Deliver { offset, previous, envelope } => server_frame::Frame::Deliver(wire::Deliver {

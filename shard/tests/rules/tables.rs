@@ -10,24 +10,24 @@ use std::sync::Arc;
 
 /// The durable state of one shard.
 #[derive(Clone, Debug, Default)]
-pub struct Tables {
-    pub sequences: BTreeMap<ConversationId, Sequence>,
-    pub outbox: BTreeMap<(ConversationId, Sequence), (Arc<Envelope>, BTreeSet<Slot>)>,
-    pub dedup: BTreeMap<DedupKey, DedupRow>,
-    pub inbox: BTreeMap<(UserId, Offset), Entry>,
-    pub watermarks: BTreeMap<(UserId, ConversationId), Sequence>,
-    pub users: BTreeMap<UserId, UserRow>,
-    pub cursors: BTreeMap<(UserId, DeviceId), CursorRow>,
-    pub floors: BTreeMap<Slot, (u32, Wall)>,
-    pub broken_users: BTreeSet<UserId>,
+pub(crate) struct Tables {
+    pub(crate) sequences: BTreeMap<ConversationId, Sequence>,
+    pub(crate) outbox: BTreeMap<(ConversationId, Sequence), (Arc<Envelope>, BTreeSet<Slot>)>,
+    pub(crate) dedup: BTreeMap<DedupKey, DedupRow>,
+    pub(crate) inbox: BTreeMap<(UserId, Offset), Entry>,
+    pub(crate) watermarks: BTreeMap<(UserId, ConversationId), Sequence>,
+    pub(crate) users: BTreeMap<UserId, UserRow>,
+    pub(crate) cursors: BTreeMap<(UserId, DeviceId), CursorRow>,
+    pub(crate) floors: BTreeMap<Slot, (u32, Wall)>,
+    pub(crate) broken_users: BTreeSet<UserId>,
     /// Operations ever applied, by kind.
-    pub applied: BTreeMap<&'static str, u64>,
+    pub(crate) applied: BTreeMap<&'static str, u64>,
     /// The watermark and cursor at each moment are compared after each record.
-    pub payload_bytes_written: u64,
+    pub(crate) payload_bytes_written: u64,
 }
 
 impl Tables {
-    pub fn apply(&mut self, ops: &[Op]) {
+    pub(crate) fn apply(&mut self, ops: &[Op]) {
         for op in ops {
             self.apply_one(op);
         }
@@ -142,7 +142,7 @@ impl Tables {
         }
     }
 
-    pub fn rows_of(&self, user: &UserId) -> impl Iterator<Item = (Offset, &Entry)> {
+    pub(crate) fn rows_of(&self, user: &UserId) -> impl Iterator<Item = (Offset, &Entry)> {
         let user = user.clone();
         self.inbox
             .range((user.clone(), Offset(0))..)
@@ -150,12 +150,12 @@ impl Tables {
             .map(|((_, offset), entry)| (*offset, entry))
     }
 
-    pub fn accepted(&self, conversation: &ConversationId, sender: &UserId, id: MessageId) -> Option<DedupRow> {
+    pub(crate) fn accepted(&self, conversation: &ConversationId, sender: &UserId, id: MessageId) -> Option<DedupRow> {
         let key = DedupKey { conversation: conversation.clone(), sender: sender.clone(), message_id: id };
         self.dedup.get(&key).copied()
     }
 
-    pub fn load(&self, request: &LoadRequest) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self, request: &LoadRequest) -> Result<Loaded, LoadError> {
         Ok(match request {
             LoadRequest::User(user) => {
                 if self.broken_users.contains(user) {
@@ -205,7 +205,7 @@ impl Tables {
     }
 
     /// What a boot is told.
-    pub fn boot_state(&self, crowded_from: u32) -> BootState {
+    pub(crate) fn boot_state(&self, crowded_from: u32) -> BootState {
         let mut boot = BootState::default();
         for ((id, _), (envelope, slots)) in &self.outbox {
             boot.outbox.push((Arc::clone(envelope), slots.iter().copied().collect()));

@@ -18,47 +18,47 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// 2026-01-01 in ms since 1970.
-pub const START: Wall = Wall(1_767_225_600_000);
+pub(crate) const START: Wall = Wall(1_767_225_600_000);
 
 /// One shard with its disk.
-pub struct Node {
-    pub shard: Shard,
-    pub tables: Tables,
-    pub stores: VecDeque<(Ticket, Vec<Op>)>,
-    pub loads: VecDeque<(LoadId, LoadRequest)>,
-    pub backpressure: bool,
+pub(crate) struct Node {
+    pub(crate) shard: Shard,
+    pub(crate) tables: Tables,
+    pub(crate) stores: VecDeque<(Ticket, Vec<Op>)>,
+    pub(crate) loads: VecDeque<(LoadId, LoadRequest)>,
+    pub(crate) backpressure: bool,
 }
 
 /// See the module.
-pub struct World {
-    pub nodes: Vec<Node>,
-    pub mail: BTreeMap<(u16, u16), VecDeque<Mail>>,
-    pub clients: Vec<Client>,
-    pub now: Mono,
-    pub generation: Generation,
-    pub limits: Limits,
-    pub mail_ring: usize,
-    pub hold_stores: bool,
-    pub hold_mail: bool,
-    pub hold_loads: bool,
-    pub crowded_from: u32,
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) mail: BTreeMap<(u16, u16), VecDeque<Mail>>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) now: Mono,
+    pub(crate) generation: Generation,
+    pub(crate) limits: Limits,
+    pub(crate) mail_ring: usize,
+    pub(crate) hold_stores: bool,
+    pub(crate) hold_mail: bool,
+    pub(crate) hold_loads: bool,
+    pub(crate) crowded_from: u32,
     /// Every message that was ever sent: payload by (conversation, id, sender).
-    pub sent: BTreeMap<(String, MessageId), (UserId, Bytes)>,
+    pub(crate) sent: BTreeMap<(String, MessageId), (UserId, Bytes)>,
     next_conn: u64,
     next_request: u64,
     next_message: u64,
 }
 
 impl World {
-    pub fn new(shards: u16) -> Self {
+    pub(crate) fn new(shards: u16) -> Self {
         Self::with_limits(shards, Limits { sends_per_second: 1000, sends_burst: 10_000, ..Limits::default() })
     }
 
-    pub fn with_limits(shards: u16, limits: Limits) -> Self {
+    pub(crate) fn with_limits(shards: u16, limits: Limits) -> Self {
         Self::with_ring(shards, limits, 4096)
     }
 
-    pub fn with_ring(shards: u16, limits: Limits, mail_ring: usize) -> Self {
+    pub(crate) fn with_ring(shards: u16, limits: Limits, mail_ring: usize) -> Self {
         let mut world = Self {
             nodes: Vec::new(),
             mail: BTreeMap::new(),
@@ -104,12 +104,12 @@ impl World {
     }
 
     /// The process stops and starts again: what is in no durable record is gone.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.crash_after(Duration::ZERO);
     }
 
     /// As [`World::crash`], with time passing on the wall in between.
-    pub fn crash_after(&mut self, down: Duration) {
+    pub(crate) fn crash_after(&mut self, down: Duration) {
         self.generation = Generation(self.generation.0 + 1);
         self.mail.clear();
         let shards = u16::try_from(self.nodes.len()).unwrap();
@@ -127,12 +127,12 @@ impl World {
         }
     }
 
-    pub fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> Wall {
         self.nodes[0].shard.clock(self.now)
     }
 
     /// A user whose home is this shard: `stem` with a number.
-    pub fn user_on(&self, stem: &str, shard: u16) -> String {
+    pub(crate) fn user_on(&self, stem: &str, shard: u16) -> String {
         let placement = Placement::even(u16::try_from(self.nodes.len()).unwrap());
         (0..)
             .map(|number| format!("{stem}{number}"))
@@ -140,25 +140,25 @@ impl World {
             .unwrap()
     }
 
-    pub fn home(&self, user: &UserId) -> usize {
+    pub(crate) fn home(&self, user: &UserId) -> usize {
         let placement = Placement::even(u16::try_from(self.nodes.len()).unwrap());
         usize::from(placement.shard_of(user.slot()).0)
     }
 
-    pub fn owner(&self, conversation: &str) -> usize {
+    pub(crate) fn owner(&self, conversation: &str) -> usize {
         let placement = Placement::even(u16::try_from(self.nodes.len()).unwrap());
         let slot = ConversationId::parse(conversation).unwrap().slot();
         usize::from(placement.shard_of(slot).0)
     }
 
     /// Adds a device; it connects with [`World::connect`].
-    pub fn client(&mut self, user: &str, device: &str) -> usize {
+    pub(crate) fn client(&mut self, user: &str, device: &str) -> usize {
         self.clients.push(Client::new(user, device));
         self.clients.len() - 1
     }
 
     /// A device that is logged in.
-    pub fn online(&mut self, user: &str, device: &str) -> usize {
+    pub(crate) fn online(&mut self, user: &str, device: &str) -> usize {
         let client = self.client(user, device);
         self.connect(client);
         self.run();
@@ -166,11 +166,11 @@ impl World {
         client
     }
 
-    pub fn connect(&mut self, client: usize) {
+    pub(crate) fn connect(&mut self, client: usize) {
         self.connect_with(client, |_| {});
     }
 
-    pub fn connect_with(&mut self, client: usize, change: impl FnOnce(&mut Login)) {
+    pub(crate) fn connect_with(&mut self, client: usize, change: impl FnOnce(&mut Login)) {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         let state = &mut self.clients[client];
@@ -192,38 +192,38 @@ impl World {
         self.input(home, Input::Login { conn, login });
     }
 
-    pub fn disconnect(&mut self, client: usize) {
+    pub(crate) fn disconnect(&mut self, client: usize) {
         let Some(conn) = self.clients[client].conn else { return };
         let home = self.home(&self.clients[client].user);
         self.clients[client].drop_conn();
         self.input(home, Input::Gone { conn });
     }
 
-    pub fn frame(&mut self, client: usize, frame: client_frame::Frame) {
+    pub(crate) fn frame(&mut self, client: usize, frame: client_frame::Frame) {
         let Some(conn) = self.clients[client].conn else { return };
         let home = self.home(&self.clients[client].user);
         self.input(home, Input::Frame { conn, frame: wire::ClientFrame { frame: Some(frame) } });
     }
 
     /// A new message id, minted now.
-    pub fn new_id(&mut self) -> MessageId {
+    pub(crate) fn new_id(&mut self) -> MessageId {
         self.id_at(self.wall())
     }
 
-    pub fn id_at(&mut self, at: Wall) -> MessageId {
+    pub(crate) fn id_at(&mut self, at: Wall) -> MessageId {
         self.next_message += 1;
         message_id(at, self.next_message)
     }
 
     /// Sends a new message to a user; gives its id.
-    pub fn send(&mut self, client: usize, to: &str, text: &str) -> MessageId {
+    pub(crate) fn send(&mut self, client: usize, to: &str, text: &str) -> MessageId {
         let id = self.new_id();
         self.send_id(client, to, id, text);
         id
     }
 
     /// Sends a message under an id.
-    pub fn send_id(&mut self, client: usize, to: &str, id: MessageId, text: &str) {
+    pub(crate) fn send_id(&mut self, client: usize, to: &str, id: MessageId, text: &str) {
         let sender = self.clients[client].user.clone();
         let conversation = conversation(sender.as_str(), to);
         let payload = Bytes::copy_from_slice(text.as_bytes());
@@ -239,17 +239,17 @@ impl World {
         self.frame(client, client_frame::Frame::Send(send));
     }
 
-    pub fn ack(&mut self, client: usize, through: u64) {
+    pub(crate) fn ack(&mut self, client: usize, through: u64) {
         self.frame(client, client_frame::Frame::Ack(wire::Ack { through_offset: through }));
     }
 
-    pub fn input(&mut self, shard: usize, input: Input) {
+    pub(crate) fn input(&mut self, shard: usize, input: Input) {
         let node = &mut self.nodes[shard];
         node.backpressure = node.shard.handle(self.now, input).is_err();
         self.take_effects(shard);
     }
 
-    pub fn take_effects(&mut self, shard: usize) {
+    pub(crate) fn take_effects(&mut self, shard: usize) {
         while let Some(effect) = self.nodes[shard].shard.poll_effect() {
             self.carry_out(shard, effect);
         }
@@ -315,7 +315,7 @@ impl World {
     }
 
     /// Lets a client take what was sent to it; true: there was something.
-    pub fn take_frames(&mut self, client: usize) -> bool {
+    pub(crate) fn take_frames(&mut self, client: usize) -> bool {
         let state = &mut self.clients[client];
         let Some(conn) = state.conn else { return false };
         if !state.reads || (state.frames.is_empty() && state.unsent == 0) {
@@ -336,28 +336,28 @@ impl World {
     }
 
     /// Makes the oldest record part of a shard durable.
-    pub fn store_one(&mut self, shard: usize) -> bool {
+    pub(crate) fn store_one(&mut self, shard: usize) -> bool {
         let Some((ticket, ops)) = self.nodes[shard].stores.pop_front() else { return false };
         self.nodes[shard].tables.apply(&ops);
         self.input(shard, Input::Stored { through: ticket });
         true
     }
 
-    pub fn load_one(&mut self, shard: usize) -> bool {
+    pub(crate) fn load_one(&mut self, shard: usize) -> bool {
         let Some((id, request)) = self.nodes[shard].loads.pop_front() else { return false };
         let answer = self.nodes[shard].tables.load(&request);
         self.input(shard, Input::Loaded { id, answer });
         true
     }
 
-    pub fn mail_one(&mut self, from: u16, to: u16) -> bool {
+    pub(crate) fn mail_one(&mut self, from: u16, to: u16) -> bool {
         let Some(mail) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
         self.input(usize::from(to), Input::Mail { from: ShardId(from), mail });
         true
     }
 
     /// Everything that can happen without time, as far as it is not held back.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         loop {
             let mut is_busy = false;
             for shard in 0..self.nodes.len() {
@@ -385,7 +385,7 @@ impl World {
     }
 
     /// Ticks every shard whose deadline has come.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         for shard in 0..self.nodes.len() {
             if self.nodes[shard].shard.next_deadline().is_some_and(|(at, _)| at <= self.now) {
                 self.input(shard, Input::Tick);
@@ -394,7 +394,7 @@ impl World {
     }
 
     /// Lets time pass, with every deadline on the way.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now.after(time);
         self.run();
         loop {
@@ -408,39 +408,39 @@ impl World {
     }
 
     /// Lets a long time pass at once: deadlines on the way are seen at its end.
-    pub fn jump(&mut self, time: Duration) {
+    pub(crate) fn jump(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.tick();
         self.run();
     }
 
     /// Long enough for everything to be settled and confirmed.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.pass(Duration::from_millis(200));
     }
 
-    pub fn tables(&self, user: &str) -> &Tables {
+    pub(crate) fn tables(&self, user: &str) -> &Tables {
         let user = UserId::parse(user).unwrap();
         &self.nodes[self.home(&user)].tables
     }
 
     /// Envelopes and gaps in a user's inbox table.
-    pub fn rows(&self, user: &str) -> usize {
+    pub(crate) fn rows(&self, user: &str) -> usize {
         self.tables(user).rows_of(&UserId::parse(user).unwrap()).count()
     }
 
-    pub fn outbox_rows(&self) -> usize {
+    pub(crate) fn outbox_rows(&self) -> usize {
         self.nodes.iter().map(|node| node.tables.outbox.len()).sum()
     }
 }
 
 /// The id of the direct conversation of two users.
-pub fn conversation(a: &str, b: &str) -> String {
+pub(crate) fn conversation(a: &str, b: &str) -> String {
     ConversationId::direct(&UserId::parse(a).unwrap(), &UserId::parse(b).unwrap()).to_string()
 }
 
 /// A UUIDv7 of a time, with a number inside.
-pub fn message_id(at: Wall, number: u64) -> MessageId {
+pub(crate) fn message_id(at: Wall, number: u64) -> MessageId {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&at.0.to_be_bytes()[2..]);
     id[6] = 0x70;

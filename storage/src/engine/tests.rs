@@ -1,0 +1,49 @@
+use super::*;
+use crate::op::Op;
+use crate::record::RecordBuilder;
+use crate::tables::{MemoryTables, Table};
+use crate::testing::{KEY, device, user};
+use iris_protocol::Generation;
+
+fn record(after: Mark) -> DurableRecord {
+    let row = crate::op::UserRow::default();
+    let ops = [Op::User { user: user(1), row }, Op::Unlink { user: user(1), device: device(1) }];
+    RecordBuilder::record(&ops, KEY, after, Generation(1))
+}
+
+/// Proves: G-LOG-2 (a failed write ends the process): an error of the tables is the engine's error, at each call.
+/// Seen to fail when: `fill` drops the error.
+#[test]
+fn errors_of_the_tables_are_not_hidden() {
+    let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
+    engine.absorb(record(Mark::default())).unwrap();
+    engine.tables_mut().faults.applies_to_fail = 3;
+    assert!(matches!(engine.fill(), Err(EngineError::Tables(_))));
+    assert!(matches!(engine.load(&LoadRequest::User(user(1))), Err(EngineError::Tables(_))));
+    assert!(engine.flush().is_err());
+    engine.fill().unwrap();
+    engine.tables_mut().faults.flushes_to_fail = 2;
+    assert!(engine.flush().is_err());
+    assert!(engine.start_flush().is_err());
+    engine.tables_mut().faults.background_error = Some("disk".into());
+    assert!(engine.check_background_errors().is_err());
+}
+
+/// Seen to fail when: `start_flush` does not fill first.
+#[test]
+fn a_flush_covers_what_was_absorbed() {
+    let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
+    let first = record(Mark::default());
+    let after = first.head().mark();
+    engine.absorb(first).unwrap();
+    assert_eq!(engine.flushed_number().unwrap(), RecordNumber(0));
+    assert_eq!(engine.flush().unwrap(), RecordNumber(1));
+    engine.absorb(record(after)).unwrap();
+    engine.tables_mut().faults.flush_hangs = true;
+    engine.start_flush().unwrap();
+    assert_eq!(engine.flushed_number().unwrap(), RecordNumber(1));
+    engine.tables_mut().faults.flush_hangs = false;
+    assert_eq!(engine.flushed_number().unwrap(), RecordNumber(2));
+    assert_eq!(engine.tables().keys(Table::Users).len(), 1);
+    assert!(engine.take_spent().is_some() && engine.take_spent().is_some() && engine.take_spent().is_none());
+}

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 
 /// Bytes of rows copied in one batch.
 const BATCH_BYTES: usize = 8 << 20;
+/// Slots copied with one flush: a flush costs some ten milliseconds, whatever the rows.
+const SLOTS_AT_A_TIME: usize = 64;
 
 /// What a move did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,14 +88,20 @@ impl<D: Databases> Step<'_, '_, D> {
         let slots = u16::try_from(moves.len()).unwrap_or(SLOTS);
         let id = self.begin(to, cores, slots)?;
         let mut rows = 0_u64;
-        for (done, slot) in (1_u16..).zip(moves.iter().copied()) {
-            let (source, target) = (owner(slot, from), owner(slot, to));
-            let copied = with_pair(&mut tables, source, target, |one, other| copy_slot(one, other, slot, id));
-            rows = rows.saturating_add(copied.map_err(|source| OpenError::Tables { core: target, source })?);
-            (self.observe)(OpenStep::SlotCopied { slot, done, slots })?;
-            let dropped = with_pair(&mut tables, source, target, |one, _| drop_slot(one, slot).map(|()| 0));
-            dropped.map_err(|error| OpenError::Tables { core: source, source: error })?;
-            (self.observe)(OpenStep::SlotDropped { slot })?;
+        let mut done = 0_u16;
+        for group in moves.chunks(SLOTS_AT_A_TIME) {
+            rows = rows.saturating_add(self.copy_group(&mut tables, group, (from, to), id)?);
+            for slot in group.iter().copied() {
+                done = done.saturating_add(1);
+                (self.observe)(OpenStep::SlotCopied { slot, done, slots })?;
+            }
+            for slot in group.iter().copied() {
+                let core = owner(slot, from);
+                let source = tables.get_mut(usize::from(core));
+                let dropped = source.map_or(Ok(()), |source| drop_slot(source, slot));
+                dropped.map_err(|source| OpenError::Tables { core, source })?;
+                (self.observe)(OpenStep::SlotDropped { slot })?;
+            }
         }
         for (core, tables) in (0_u16..).zip(&mut tables) {
             tables.flush().map_err(|source| OpenError::Tables { core, source })?;
@@ -107,6 +115,28 @@ impl<D: Databases> Step<'_, '_, D> {
         })?;
         (self.observe)(OpenStep::MoveDone)?;
         Ok(MoveReport { from, to, slots, rows })
+    }
+
+    /// Copies some slots, durably.
+    fn copy_group(
+        &mut self,
+        tables: &mut [D::Tables],
+        group: &[Slot],
+        (from, to): (u16, u16),
+        id: Generation,
+    ) -> Result<u64, OpenError> {
+        let mut rows = 0_u64;
+        for slot in group.iter().copied() {
+            let (source, target) = (owner(slot, from), owner(slot, to));
+            let copied = with_pair(tables, source, target, |one, other| copy_slot(one, other, slot, id));
+            rows = rows.saturating_add(copied.map_err(|source| OpenError::Tables { core: target, source })?);
+        }
+        for (core, tables) in (0_u16..).zip(tables) {
+            if group.iter().any(|slot| owner(*slot, to) == core) {
+                tables.flush().map_err(|source| OpenError::Tables { core, source })?;
+            }
+        }
+        Ok(rows)
     }
 
     /// A core's tables with its log replayed and flushed: the log holds nothing that the tables lack.
@@ -158,7 +188,7 @@ fn moved_key(slot: Slot) -> Vec<u8> {
     format!("moved:{}", slot.number()).into_bytes()
 }
 
-/// Copies a slot's rows, durably; returns how many, 0 if they are there already.
+/// Copies a slot's rows; returns how many, 0 if they are there already.
 fn copy_slot<T: Tables>(source: &T, target: &mut T, slot: Slot, id: Generation) -> Result<u64, TableError> {
     let (key, value) = (moved_key(slot), id.0.to_be_bytes());
     let mut found = Vec::new();
@@ -169,7 +199,9 @@ fn copy_slot<T: Tables>(source: &T, target: &mut T, slot: Slot, id: Generation) 
     let mut batch = ChangeList::default();
     // What an attempt that was stopped left behind.
     for table in moving_tables().filter(|table| *table != Table::Floor) {
-        batch.delete_range(table, &range.from, &range.end);
+        if has_rows(target, table, &range)? {
+            batch.delete_range(table, &range.from, &range.end);
+        }
     }
     let mut rows = 0_u64;
     for table in moving_tables() {
@@ -177,8 +209,16 @@ fn copy_slot<T: Tables>(source: &T, target: &mut T, slot: Slot, id: Generation) 
     }
     batch.put(Table::Facts, &key, &value);
     target.apply(&batch, target.applied())?;
-    target.flush()?;
     Ok(rows)
+}
+
+fn has_rows(tables: &impl Tables, table: Table, range: &KeyRange) -> Result<bool, TableError> {
+    let mut found = false;
+    tables.scan(table, &range.from, &range.end, &mut |_, _| {
+        found = true;
+        Ok(Next::Stop)
+    })?;
+    Ok(found)
 }
 
 fn moving_tables() -> impl Iterator<Item = Table> {
@@ -216,7 +256,9 @@ fn drop_slot<T: Tables>(source: &mut T, slot: Slot) -> Result<(), TableError> {
     let range = KeyRange::slot(slot);
     let mut batch = ChangeList::default();
     for table in moving_tables() {
-        batch.delete_range(table, &range.from, &range.end);
+        if has_rows(source, table, &range)? {
+            batch.delete_range(table, &range.from, &range.end);
+        }
     }
     // The slot may come back in a later move.
     batch.delete(Table::Facts, &moved_key(slot));

@@ -41,7 +41,7 @@ fn the_encoding_of_each_operation_stays() {
     let lines: Vec<_> = found.iter().map(|bytes| text(bytes)).collect();
     assert_eq!(found, expected, "as text:\n{}", lines.join("\n"));
     let record = text(sample_record().as_bytes());
-    let head = golden("4972697352656331 000001d0 00000189 000000000000002a 000000000000abcd 00000003 0000000a");
+    let head = golden("4972697352656331 00000180 0000013a 000000000000002a 000000000000abcd 00000003 0000000a");
     assert!(record.starts_with(&text(&head)), "head of {record}");
 }
 

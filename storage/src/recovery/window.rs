@@ -16,6 +16,7 @@ pub(super) struct Scanned {
     pub(super) offset: u64,
     pub(super) number: RecordNumber,
     pub(super) previous: Checksum,
+    pub(super) checksum: Checksum,
 }
 
 /// A piece of a segment, read ahead.
@@ -91,8 +92,8 @@ impl<'f> Window<'f> {
             candidates_in(self.slice(offset, length), offset, &mut candidates);
             for at in &candidates {
                 if let Some((head, _)) = self.record_above(segment, segment_bytes, *at, above)? {
-                    let (number, previous) = (head.number, head.previous);
-                    readable.push(Scanned { segment, offset: *at, number, previous });
+                    let (number, previous, checksum) = (head.number, head.previous, head.checksum);
+                    readable.push(Scanned { segment, offset: *at, number, previous, checksum });
                 }
             }
             offset = offset.saturating_add(wide(length));

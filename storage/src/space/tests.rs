@@ -1,0 +1,35 @@
+use super::*;
+
+fn config() -> SpaceConfig {
+    SpaceConfig { free_bytes_min: 100, free_bytes_resume: 120, ballast_bytes: 5 << 20 }
+}
+
+/// Proves: G-LIMIT-5 (a full disk refuses instead of failing): full below the mark, and again room only above the next.
+/// Seen to fail when: one mark is used for both directions.
+#[test]
+fn a_disk_is_full_until_there_is_clearly_room_again() {
+    let mut space = Space::new(Path::new("/"), config());
+    let answers: Vec<bool> = [200, 100, 99, 100, 119, 120, 100, 0].map(|free| space.judge(free)).into();
+    assert_eq!(answers, [false, false, true, true, true, false, false, true]);
+}
+
+/// Proves: G-LIMIT-5 (a full disk refuses instead of failing): the ballast takes room, and gives it back.
+/// Seen to fail when: the ballast is a hole (`set_len`).
+#[test]
+fn the_ballast_is_made_of_blocks_and_can_be_dropped() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut space = Space::new(folder.path(), config());
+    assert!(!space.drop_ballast().unwrap());
+    assert!(space.make_ballast().unwrap());
+    assert!(space.make_ballast().unwrap(), "there already");
+    let facts = fs::metadata(folder.path().join(BALLAST_FILE)).unwrap();
+    assert_eq!(facts.len(), 5 << 20);
+    assert!(facts.blocks() * 512 >= 5 << 20, "{} blocks", facts.blocks());
+    assert!(space.drop_ballast().unwrap());
+    assert!(!folder.path().join(BALLAST_FILE).exists());
+    assert!(!space.is_full().unwrap());
+    let mut full = Space::new(folder.path(), SpaceConfig { free_bytes_min: 1 << 62, free_bytes_resume: 1 << 62, ..config() });
+    assert!(full.is_full().unwrap());
+    assert!(!full.make_ballast().unwrap(), "no ballast on a full disk");
+}

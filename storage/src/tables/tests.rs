@@ -181,6 +181,7 @@ fn a_damaged_value_is_found_by_every_read<H: Host>() {
 macro_rules! suite {
     ($name:ident, $host:ty) => {
         mod $name {
+            #[allow(unused_imports, reason = "hosts are named by path or from here")]
             use super::*;
 
             /// Proves: G-CRASH-1 (a stop at any point is survived): a batch is one step.

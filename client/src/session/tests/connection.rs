@@ -57,7 +57,7 @@ fn only_a_stable_connection_resets_the_backoff() {
     }
     assert_eq!(rig.session.link.attempts, 12);
     rig.login(welcome(0));
-    rig.pass(Duration::from_secs(10));
+    rig.pass(Duration::from_mins(1));
     rig.lose_connection();
     assert_eq!(rig.session.link.attempts, 1);
 }
@@ -82,8 +82,19 @@ fn a_close_with_a_hint_waits_for_it() {
     assert!(wait >= Duration::from_secs(30) && wait < Duration::from_secs(31), "{wait:?}");
 }
 
+/// Seen to fail when: `on_close` gives a client's fault no hint.
+#[test]
+fn after_a_fault_of_its_own_a_client_comes_back_at_the_longest_wait_only() {
+    for code in [CloseCode::MalformedFrame, CloseCode::InvalidWindow, CloseCode::AckTooHigh] {
+        let mut rig = Rig::online();
+        rig.close(code.number(), None);
+        let wait = rig.session.next_deadline().unwrap().since(rig.now);
+        assert!(wait >= Duration::from_mins(1), "{code}: {wait:?}");
+    }
+}
+
 /// Proves: G-DEVICE-3 (a device that was taken over stays away)
-/// Seen to fail when: `after_close(Conflict)` is `Next::Reconnect`.
+/// Seen to fail when: `after_close(Stop)` is `Next::Reconnect`.
 #[test]
 fn after_a_conflict_nothing_reconnects_by_itself() {
     let mut rig = Rig::online();
@@ -97,7 +108,7 @@ fn after_a_conflict_nothing_reconnects_by_itself() {
     assert_eq!(rig.connects, 1);
 }
 
-/// Seen to fail when: `after_close` of the two codes is `Next::Reconnect`.
+/// Seen to fail when: `after_close(FreshToken)` is `Next::Reconnect`.
 #[test]
 fn a_refused_token_waits_for_a_fresh_one_and_then_backs_off() {
     for code in [CloseCode::AuthFailed, CloseCode::TokenExpired] {
@@ -175,7 +186,7 @@ fn a_ping_is_answered_with_its_nonce() {
     assert_eq!(rig.frames, [client_frame::Frame::Pong(wire::Pong { nonce: 17 })]);
 }
 
-/// Proves: G-CRASH-2 (nobody is left guessing)
+/// Proves: G-DRAIN-1 (nobody is left guessing)
 /// Seen to fail when: `settle` leaves at once, or `may_transmit` ignores the leave.
 #[test]
 fn after_go_away_answers_are_awaited_and_nothing_new_is_sent() {

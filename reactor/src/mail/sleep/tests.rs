@@ -41,7 +41,7 @@ impl World {
     }
 }
 
-/// Proves: F-64 (an enqueue that races with going to sleep wakes the sleeper)
+/// Proves: G-MAIL-1 (an enqueue that races with going to sleep wakes the sleeper)
 /// Seen to fail when: the fence in `announce` or the one in `claim_wake` is dropped (loom: deadlock).
 #[test]
 fn loom_one_sender_never_loses_a_wake_up() {
@@ -59,7 +59,7 @@ fn loom_one_sender_never_loses_a_wake_up() {
     });
 }
 
-/// Proves: F-64 (with two senders, one claims the wake-up and the other's mail is found too)
+/// Proves: G-MAIL-1 (with two senders, one claims the wake-up and the other's mail is found too)
 /// Seen to fail when: `claim_wake` answers false if another sender has looked.
 #[test]
 fn loom_two_senders_never_lose_a_wake_up() {

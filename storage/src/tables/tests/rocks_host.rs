@@ -18,11 +18,22 @@ impl RocksHost {
     }
 }
 
+/// Copies a folder that changes: the list of files first, and again if one was removed meanwhile.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    let list_first = |path: &Path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"));
+    'again: loop {
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::create_dir_all(to).unwrap();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort_by_key(|path| list_first(path));
+        for file in files {
+            match std::fs::copy(&file, to.join(file.file_name().unwrap())) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue 'again,
+                Err(error) => panic!("{file:?}: {error}"),
+            }
+        }
+        return;
     }
 }
 

@@ -1,0 +1,158 @@
+//! Connections: unsent bytes, reading, heartbeats, drain.
+
+use crate::accepting::pair;
+use crate::world::{World, conversation};
+use iris_protocol::limits::{SEND_WINDOW, UNSENT_BYTES_MAX};
+use iris_protocol::wire::{Pong, client_frame, server_frame};
+use iris_protocol::CloseCode;
+use iris_shard::io::Input;
+use std::time::Duration;
+
+/// Proves: G-WINDOW-1 (a slow device falls behind in its own inbox), G-EDGE-1
+/// Seen to fail when: `has_room` does not look at unsent bytes; or `check_stall` never closes.
+#[test]
+fn f_48_a_slow_consumer_is_bounded_and_closed_only_when_nothing_moves() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.clients[1].reads = false;
+    let text = "x".repeat(8000);
+    for _ in 0..40 {
+        world.send(0, &bob, &text);
+        world.settle();
+    }
+    let unsent = world.clients[1].unsent;
+    assert!(unsent >= UNSENT_BYTES_MAX, "{unsent} bytes were emitted");
+    assert!(unsent <= UNSENT_BYTES_MAX + 9000, "{unsent} bytes were emitted");
+    assert!(!world.clients[1].is_reading, "a connection above its unsent bytes is still read");
+    // A trickle keeps it alive.
+    let conn = world.clients[1].conn.unwrap();
+    let home = world.home(&world.clients[1].user.clone());
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(8));
+        world.input(home, Input::Sent { conn, bytes: 1 });
+        world.frame(1, client_frame::Frame::Pong(Pong { nonce: 0 }));
+    }
+    assert!(world.clients[1].closed.is_empty());
+    world.pass(Duration::from_secs(25));
+    assert_eq!(world.clients[1].closed, [CloseCode::SlowConsumer]);
+    world.clients[1].reads = true;
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)).len(), 40);
+}
+
+/// Proves: G-WINDOW-1 (unsent bytes are counted to the byte)
+/// Seen to fail when: `framed_bytes` forgets the tag.
+#[test]
+fn a_connection_that_reads_again_is_read_again() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.clients[1].reads = false;
+    let text = "x".repeat(8000);
+    for _ in 0..20 {
+        world.send(0, &bob, &text);
+        world.send(1, "someone", "small");
+        world.settle();
+    }
+    assert!(!world.clients[1].is_reading);
+    world.clients[1].reads = true;
+    world.settle();
+    assert!(world.clients[1].is_reading);
+    // Everything was reported as sent: if the shard had counted less or more, it would stall or never stop.
+    world.clients[1].reads = false;
+    world.pass(Duration::from_secs(40));
+    assert!(world.clients[1].closed.is_empty(), "bytes are left that were never emitted");
+}
+
+/// Proves: G-REJECT-1 (every Send is answered), G-WINDOW-1
+/// Seen to fail when: `count_unanswered` never stops reading.
+#[test]
+fn a_hundred_unanswered_sends_stop_the_reading() {
+    let (mut world, _, bob) = pair(1, 0, 0);
+    world.hold_stores = true;
+    for number in 0..SEND_WINDOW {
+        assert!(world.clients[0].is_reading, "stopped after {number}");
+        world.send(0, &bob, "x");
+        world.run();
+        // The owner answers BUSY beyond K.
+        if !world.clients[0].rejected.is_empty() {
+            break;
+        }
+    }
+    world.hold_stores = false;
+    world.settle();
+    assert!(world.clients[0].is_reading);
+    let me = world.clients[0].user.to_string();
+    let conn = world.clients[0].conn.unwrap();
+    world.hold_loads = true;
+    for _ in 0..SEND_WINDOW {
+        world.send(0, "a-stranger", "x");
+    }
+    assert!(!world.clients[0].is_reading, "a hundred sends are unanswered");
+    world.hold_loads = false;
+    world.settle();
+    assert!(world.clients[0].is_reading);
+    assert_eq!(world.clients[0].conn, Some(conn));
+    assert!(!me.is_empty());
+}
+
+/// Proves: G-EDGE-2 (a dead peer is found)
+/// Seen to fail when: `check_session` does not wait for the answer to a ping.
+#[test]
+fn f_46_a_silent_peer_is_pinged_and_closed_when_it_does_not_answer() {
+    let (mut world, _, _) = pair(1, 0, 0);
+    world.pass(Duration::from_secs(62));
+    let is_ping = |frame: &server_frame::Frame| matches!(frame, server_frame::Frame::Ping(_));
+    assert!(world.clients[0].others.iter().any(is_ping), "no ping after a quiet minute");
+    world.frame(0, client_frame::Frame::Pong(Pong { nonce: 0 }));
+    world.pass(Duration::from_secs(30));
+    assert!(world.clients[0].closed.is_empty(), "the one that answered was closed");
+    assert_eq!(world.clients[1].closed, [CloseCode::HeartbeatTimeout]);
+}
+
+/// Proves: G-CRASH-2 (a drain loses nothing and leaves nobody guessing)
+/// Seen to fail when: `take_drain` closes nobody; or `login` lets somebody in.
+#[test]
+fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.hold_stores = true;
+    let id = world.send(0, &bob, "in flight");
+    world.run();
+    for shard in 0..2 {
+        world.input(shard, Input::Drain);
+    }
+    assert!(!world.nodes[0].shard.settled() || !world.nodes[1].shard.settled());
+    world.hold_stores = false;
+    world.settle();
+    assert!(world.clients[0].accepted.contains_key(&id));
+    let is_go_away = |frame: &server_frame::Frame| matches!(frame, server_frame::Frame::GoAway(_));
+    assert!(world.clients.iter().all(|client| client.others.iter().any(is_go_away)));
+    let late = world.client(&bob, "tablet");
+    world.connect(late);
+    world.run();
+    assert_eq!(world.clients[late].closed, [CloseCode::GoingAway]);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.clients[0].closed, [CloseCode::GoingAway]);
+    assert!(world.nodes.iter().all(|node| node.shard.settled()));
+}
+
+/// Proves: G-LIMIT-2 (nothing is accepted for a home that has not reported since boot)
+/// Seen to fail when: `recipients_verdict` does not look at `has_reported`.
+#[test]
+fn nothing_is_accepted_for_a_home_that_has_not_reported() {
+    let mut world = World::new(2);
+    let (alice, bob) = (world.user_on("a", 0), world.user_on("b", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.hold_mail = true;
+    world.crash();
+    world.connect(0);
+    world.run();
+    assert_eq!(world.owner(&conversation(&alice, &bob)), 0);
+    let id = world.send(0, &bob, "hello");
+    world.run();
+    assert_eq!(world.clients[0].rejected, [(id, iris_protocol::RejectCode::Busy)]);
+    world.hold_mail = false;
+    world.run();
+    world.send_id(0, &bob, id, "hello");
+    world.settle();
+    assert_eq!(world.clients[0].accepted[&id].sequence, 1);
+}

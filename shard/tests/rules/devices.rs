@@ -1,0 +1,269 @@
+//! Devices: linking, the own copy, unlinking, detaching.
+
+use crate::accepting::pair;
+use crate::world::{World, conversation};
+use iris_protocol::limits::Limits;
+use iris_protocol::wire::{self, client_frame, server_frame};
+use iris_protocol::{CloseCode, GapReason, RejectCode};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Proves: G-DEVICE-1 (a new device misses nothing after its Welcome)
+/// Seen to fail when: `resume` welcomes a device whose row is not durable.
+#[test]
+fn f_27_the_start_of_a_new_device_is_durable_before_its_welcome() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let tablet = world.client(&bob, "tablet");
+    world.hold_stores = true;
+    world.connect(tablet);
+    world.run();
+    assert!(world.clients[tablet].welcome.is_none(), "welcomed before its row was durable");
+    world.hold_stores = false;
+    world.run();
+    assert!(world.clients[tablet].welcome.as_ref().unwrap().linked_now);
+    // The Welcome is lost and the process stops: what comes from now on reaches the device.
+    world.disconnect(tablet);
+    world.clients[tablet].stored = 0;
+    world.send(0, &bob, "after");
+    world.run();
+    world.crash();
+    world.clients[tablet].resumes = false;
+    world.connect(tablet);
+    world.connect(1);
+    world.settle();
+    assert!(!world.clients[tablet].welcome.as_ref().unwrap().linked_now);
+    assert_eq!(world.clients[tablet].payloads(), ["after"]);
+}
+
+/// Proves: G-DEVICE-1 (the first device starts at the oldest unclaimed entry; another one after the newest)
+/// Seen to fail when: `link` gives the first device the last assigned offset.
+#[test]
+fn the_first_device_gets_the_unclaimed_inbox_and_a_later_one_what_comes() {
+    let mut world = World::new(2);
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    for number in 0..3 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    let phone = world.online(&bob, "phone");
+    world.settle();
+    assert_eq!(world.clients[phone].payloads(), ["0", "1", "2"]);
+    let tablet = world.online(&bob, "tablet");
+    world.send(0, &bob, "3");
+    world.settle();
+    assert_eq!(world.clients[tablet].payloads(), ["3"]);
+}
+
+/// Proves: G-DEVICE-2 (all devices of a user end equal)
+/// Seen to fail when: `push` stops after the device that has the answer.
+#[test]
+fn f_26_every_device_gets_what_the_user_s_other_devices_sent() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    for number in 0..7 {
+        world.online(&alice, &format!("device{number}"));
+    }
+    world.disconnect(3);
+    world.disconnect(4);
+    world.send(0, &bob, "from the phone");
+    world.send(2, &bob, "from another");
+    world.settle();
+    world.connect(3);
+    world.connect(4);
+    world.settle();
+    let id = conversation(&alice, &bob);
+    for client in (0..9).filter(|client| *client != 1) {
+        assert_eq!(world.clients[client].sequences(&id), [1, 2], "device {client}");
+    }
+    assert_eq!(world.rows(&alice), 0);
+}
+
+/// Proves: G-DEVICE-2, G-WINDOW-1 (the own copy counts as a delivery)
+/// Seen to fail when: `answer_own` leaves the offset out; or does not look whether it is the next.
+#[test]
+fn an_own_copy_comes_inside_its_answer_or_in_its_place_later() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let id = world.send(0, &bob, "in place");
+    world.run();
+    assert!(world.clients[0].accepted[&id].offset.is_some());
+    // Behind something that was not acked, outside a window of 1.
+    world.disconnect(0);
+    world.clients[0].window = 1;
+    world.clients[0].acks = false;
+    world.connect(0);
+    world.run();
+    world.send(1, &alice, "fills the window");
+    world.run();
+    let id = world.send(0, &bob, "later");
+    world.settle();
+    assert!(world.clients[0].accepted[&id].offset.is_none(), "the window was full");
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &bob)), [1, 2]);
+    world.clients[0].acks = true;
+    world.ack(0, world.clients[0].stored);
+    world.settle();
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &bob)), [1, 2, 3]);
+}
+
+/// Proves: G-RESUME-1 (a device that missed Accepted gets the copy at resume)
+/// Seen to fail when: `answer_own` moves the cursor.
+#[test]
+fn an_own_copy_whose_answer_was_lost_comes_at_resume() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.clients[0].reads = false;
+    world.send(0, &bob, "lost answer");
+    world.settle();
+    world.disconnect(0);
+    world.clients[0].reads = true;
+    world.connect(0);
+    world.settle();
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &bob)), [1]);
+}
+
+/// Proves: G-DEVICE-4 (a device that was unlinked gets nothing more)
+/// Seen to fail when: `unlinked_durable` does not close; or `take_device` leaves the session live.
+#[test]
+fn f_28_an_unlinked_device_gets_nothing_more_and_its_entries_go() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let tablet = world.online(&bob, "tablet");
+    world.clients[tablet].acks = false;
+    for number in 0..5 {
+        world.send(0, &bob, &format!("{number}"));
+    }
+    world.settle();
+    assert_eq!(world.rows(&bob), 5);
+    world.hold_stores = true;
+    world.frame(1, client_frame::Frame::Unlink(wire::Unlink { request_id: 3, device: "tablet".to_owned() }));
+    world.run();
+    let unlinked = server_frame::Frame::Unlinked(wire::Unlinked { request_id: 3, device: "tablet".to_owned() });
+    assert!(!world.clients[1].others.contains(&unlinked), "answered before it was durable");
+    world.send(0, &bob, "5");
+    world.run();
+    world.hold_stores = false;
+    world.settle();
+    assert!(world.clients[1].others.contains(&unlinked));
+    assert_eq!(world.clients[tablet].closed, [CloseCode::DeviceUnlinked]);
+    assert_eq!(world.clients[tablet].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4, 5]);
+    assert_eq!(world.rows(&bob), 0, "entries were kept for the unlinked device");
+    world.crash();
+    world.connect(1);
+    world.run();
+    world.frame(1, client_frame::Frame::Devices(wire::Devices { request_id: 4 }));
+    world.run();
+    let list = world.clients[1].others.iter().find_map(|frame| match frame {
+        server_frame::Frame::DeviceList(list) => Some(list.clone()),
+        _ => None,
+    });
+    let list = list.unwrap();
+    assert_eq!(list.devices.len(), 1);
+    assert_eq!((list.devices[0].device.as_str(), list.devices[0].connected), ("phone", true));
+}
+
+/// Proves: G-DEVICE-4 (the entries that were kept for it alone are freed)
+/// Seen to fail when: `after_fewer_devices` does not purge.
+#[test]
+fn f_28_cold_entries_of_an_unlinked_device_are_freed() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.online(&bob, "tablet");
+    world.disconnect(2);
+    for number in 0..1200 {
+        world.send(0, &bob, &format!("{number}"));
+        if number % 40 == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    assert_eq!(world.rows(&bob), 1200 - world.clients[0].rejected.len());
+    world.frame(1, client_frame::Frame::Unlink(wire::Unlink { request_id: 3, device: "tablet".to_owned() }));
+    world.settle();
+    assert_eq!(world.rows(&bob), 0);
+}
+
+/// Proves: G-REJECT-1 (a refusal says what to do next)
+/// Seen to fail when: `unlink` answers an unknown device with Unlinked.
+#[test]
+fn an_unknown_device_cannot_be_unlinked() {
+    let (mut world, _, _) = pair(1, 0, 0);
+    for device in ["nobody", "not a device"] {
+        let device = device.to_owned();
+        world.frame(0, client_frame::Frame::Unlink(wire::Unlink { request_id: 1, device }));
+    }
+    world.run();
+    assert_eq!(world.clients[0].refused, [RejectCode::UnknownDevice, RejectCode::InvalidId]);
+}
+
+/// Proves: G-DEVICE-3 (eight devices at most)
+/// Seen to fail when: `login_loaded` does not count devices.
+#[test]
+fn a_ninth_device_is_refused() {
+    let mut world = World::new(1);
+    for number in 0..8 {
+        world.online("alice", &format!("device{number}"));
+    }
+    let ninth = world.client("alice", "device8");
+    world.connect(ninth);
+    world.run();
+    assert_eq!(world.clients[ninth].closed, [CloseCode::TooManyDevices]);
+    world.connect(0);
+    world.run();
+    assert!(world.clients[0].welcome.is_some(), "a linked device may return");
+}
+
+/// Proves: G-DEVICE-5 (an abandoned device does not hold the others up), G-GAP-1
+/// Seen to fail when: `acked_by_all` counts detached devices; or `detach_silent` never detaches.
+#[test]
+fn f_65_a_device_that_was_silent_for_a_month_is_detached_and_told_on_its_return() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let tablet = world.online(&bob, "tablet");
+    world.disconnect(tablet);
+    world.send(0, &bob, "kept");
+    world.settle();
+    assert_eq!(world.rows(&bob), 1);
+    for _ in 0..31 {
+        world.jump(DAY);
+        for client in [0, 1] {
+            world.connect(client);
+        }
+        world.send(0, &bob, "daily");
+        world.settle();
+    }
+    world.disconnect(1);
+    world.crash();
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.rows(&bob), 0, "entries are kept for a detached device");
+    world.connect(tablet);
+    world.send(0, &bob, "new");
+    world.connect(0);
+    world.send(0, &bob, "newer");
+    world.settle();
+    let gap = world.clients[tablet].gaps.first().expect("no gap was sent");
+    assert_eq!(gap.reason, i32::from(GapReason::DeviceDetached.to_wire()));
+    assert_eq!(world.clients[tablet].payloads().last().unwrap(), "newer");
+    assert!(world.clients[tablet].sequences(&conversation(&alice, &bob)).is_sorted());
+}
+
+/// Proves: G-DEVICE-5 (a device that is the whole inbox limit behind is detached), G-LIMIT-1
+/// Seen to fail when: `judge_user` does not detach laggards.
+#[test]
+fn f_65_a_device_that_is_a_whole_inbox_behind_is_detached_and_the_others_go_on() {
+    let limits =
+        Limits { inbox_envelopes: 50, sends_per_second: 1000, sends_burst: 10_000, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    let tablet = world.online(&bob, "tablet");
+    world.disconnect(tablet);
+    for number in 0..200 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    assert!(world.clients[0].rejected.is_empty(), "the abandoned device filled the inbox");
+    let expected: Vec<u64> = (1..=200).collect();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+    assert_eq!(world.rows(&bob), 0);
+    world.connect(tablet);
+    world.settle();
+    assert_eq!(world.clients[tablet].gaps[0].reason, i32::from(GapReason::DeviceDetached.to_wire()));
+}

@@ -1,0 +1,263 @@
+//! Inboxes: what goes into records, what is elided, pages, usage, expiry.
+
+use crate::accepting::pair;
+use crate::world::{World, conversation};
+use iris_protocol::limits::Limits;
+use iris_protocol::{CloseCode, GapReason, UserId};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Proves: G-INBOX-1, G-WATERMARK-1 (the mark goes with the cursor that elided the entry)
+/// Seen to fail when: `settle` appends entries whatever their age; or `release` stores what was acked.
+#[test]
+fn an_exchange_between_people_who_are_online_writes_each_payload_once() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    for _ in 0..50 {
+        world.send(0, &bob, "0123456789");
+        world.pass(Duration::from_millis(3));
+    }
+    world.settle();
+    let written: u64 = world.nodes.iter().map(|node| node.tables.payload_bytes_written).sum();
+    assert_eq!(written, 500, "payload bytes in records");
+    let appends: u64 = world.nodes.iter().filter_map(|node| node.tables.applied.get("append")).sum();
+    assert_eq!(appends, 0);
+    assert_eq!(world.outbox_rows(), 0);
+}
+
+/// Proves: G-INBOX-1 (entries go into records in time)
+/// Seen to fail when: `settle_soon` always waits for the next round.
+#[test]
+fn an_entry_is_in_a_record_at_once_if_a_device_is_offline_and_else_within_20_ms() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.disconnect(1);
+    world.send(0, &bob, "offline");
+    world.run();
+    assert_eq!(world.rows(&bob), 1, "an entry for an offline device waited");
+    world.connect(1);
+    world.settle();
+    world.clients[1].acks = false;
+    world.send(0, &bob, "online");
+    world.run();
+    assert_eq!(world.rows(&bob), 0, "an entry that may yet be acked was written");
+    world.pass(Duration::from_millis(20));
+    assert_eq!(world.rows(&bob), 1, "an entry was in no record after 20 ms");
+    assert!(!alice.is_empty());
+}
+
+/// Proves: G-WINDOW-1 (a device gets no more than its window)
+/// Seen to fail when: `has_room` does not look at the window.
+#[test]
+fn f_10_a_device_gets_its_window_and_the_rest_when_it_acks() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.disconnect(1);
+    world.clients[1].window = 5;
+    world.clients[1].acks = false;
+    world.connect(1);
+    for number in 0..20 {
+        world.send(0, &bob, &format!("{number}"));
+    }
+    world.settle();
+    assert_eq!(world.clients[1].applied.len(), 5);
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.clients[1].raw_duplicates, 0, "resent inside a live connection");
+    world.clients[1].acks = true;
+    world.connect(1);
+    world.settle();
+    let expected: Vec<u64> = (1..=20).collect();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+}
+
+/// Proves: G-INBOX-1, G-ORDER-1 (a long backlog comes in pages, in order, once)
+/// Seen to fail when: `trim` does not count what it drops; or `page_loaded` skips the rest of a page.
+#[test]
+fn a_backlog_beyond_memory_is_read_in_pages_and_removed_as_it_is_acked() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.disconnect(1);
+    let text = "x".repeat(3000);
+    for number in 0..900 {
+        world.send(0, &bob, &text);
+        if number % 20 == 19 {
+            world.settle();
+        }
+    }
+    world.settle();
+    let stored = world.rows(&bob);
+    assert_eq!(stored, 900 - world.clients[0].rejected.len());
+    for round in 0..3 {
+        world.clients[1].acks = round > 0;
+        world.clients[1].window = 100;
+        world.connect(1);
+        world.run();
+        if round == 1 {
+            world.send(0, &bob, "one more");
+            world.settle();
+        }
+    }
+    world.settle();
+    let expected: Vec<u64> = (1..=stored as u64 + 1).collect();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+    assert_eq!(world.rows(&bob), 0);
+    assert_eq!(world.tables(&bob).users[&UserId::parse(&bob).unwrap()].stored_entries, 0);
+}
+
+/// Proves: G-INBOX-1 (over stops), G-CRASH-1
+/// Seen to fail when: `user_loaded` leaves `cold_entries` at 0.
+#[test]
+fn a_backlog_survives_a_restart_and_two_devices_read_it_at_their_own_pace() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.online(&bob, "tablet");
+    world.disconnect(1);
+    world.disconnect(2);
+    for number in 0..200 {
+        world.send(0, &bob, &format!("{number}"));
+        if number % 40 == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    let stored = world.rows(&bob);
+    world.crash();
+    world.clients[1].window = 7;
+    world.connect(1);
+    world.run();
+    assert_eq!(world.rows(&bob), stored, "removed although the tablet has not acked");
+    world.clients[2].window = 3;
+    world.connect(2);
+    world.connect(0);
+    world.settle();
+    world.send(0, &bob, "fresh");
+    world.settle();
+    let expected: Vec<u64> = (1..=stored as u64 + 1).collect();
+    for client in [1, 2] {
+        assert_eq!(world.clients[client].sequences(&conversation(&alice, &bob)), expected);
+    }
+    assert_eq!(world.rows(&bob), 0);
+}
+
+/// Proves: G-RESUME-1 (an offset that passes unread rows removes them), G-LIMIT-1 (usage is exact)
+/// Seen to fail when: `resume` does not purge.
+#[test]
+fn rows_that_a_resume_offset_passes_are_removed() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.clients[1].acks = false;
+    for number in 0..100 {
+        world.send(0, &bob, &format!("{number}"));
+        if number % 30 == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    let stored = world.rows(&bob);
+    assert!(stored > 90);
+    world.crash();
+    world.clients[1].acks = true;
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.rows(&bob), 0, "rows below the cursor are left");
+}
+
+/// Proves: G-EDGE-1 (the device that needs a damaged row is told, nobody else notices)
+/// Seen to fail when: `user_failed` leaves the session waiting.
+#[test]
+fn f_39_a_user_that_cannot_be_read_is_told_and_others_are_served() {
+    let (mut world, alice, bob) = pair(1, 0, 0);
+    world.crash();
+    let broken = UserId::parse(&bob).unwrap();
+    world.nodes[0].tables.broken_users.insert(broken.clone());
+    world.connect(0);
+    world.connect(1);
+    world.send(0, &alice, "to myself");
+    world.send(0, &bob, "to bob");
+    world.settle();
+    assert_eq!(world.clients[1].closed, [CloseCode::StorageFault]);
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &alice)), [1]);
+    // Repaired: what waited goes on.
+    world.nodes[0].tables.broken_users.clear();
+    world.pass(Duration::from_secs(3));
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.clients[1].payloads(), ["to bob"]);
+}
+
+/// Proves: G-GAP-1 (no hole without a word)
+/// Seen to fail when: `rewrite_done` removes without a gap entry; or the gap takes a new offset.
+#[test]
+fn expired_entries_are_replaced_by_one_gap_a_conversation_that_comes_first() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let carl = world.user_on("carl", 0);
+    world.online(&carl, "phone");
+    world.disconnect(1);
+    for number in 0..5 {
+        world.send(0, &bob, &format!("old {number}"));
+        world.send(2, &bob, &format!("old {number}"));
+    }
+    world.settle();
+    for _ in 0..29 {
+        world.jump(DAY);
+    }
+    world.connect(0);
+    world.run();
+    world.send(0, &bob, "young");
+    world.settle();
+    for _ in 0..40_000 {
+        world.pass(Duration::from_secs(60));
+        if world.rows(&bob) == 3 {
+            break;
+        }
+    }
+    assert_eq!(world.rows(&bob), 3, "two gaps and the young one");
+    world.connect(1);
+    world.settle();
+    let gaps: Vec<_> =
+        world.clients[1].gaps.iter().map(|gap| (gap.from_sequence, gap.through_sequence, gap.reason)).collect();
+    let expired = i32::from(GapReason::Expired.to_wire());
+    let told: Vec<_> = gaps.iter().filter(|gap| gap.2 == expired).collect();
+    assert_eq!(told, [&(1, 5, expired), &(1, 5, expired)]);
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [6]);
+    assert_eq!(world.rows(&bob), 0);
+}
+
+/// Proves: G-INBOX-1, G-OFFSET-1 (idle state leaves memory and comes back as it was)
+/// Seen to fail when: `may_leave` does not wait for the row; or `sweep_channels` drops what is not durable.
+#[test]
+fn idle_state_leaves_memory_and_comes_back_as_it_was() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    for round in 0..3 {
+        world.send(0, &bob, &format!("{round} online"));
+        world.settle();
+        world.disconnect(0);
+        world.disconnect(1);
+        world.pass(Duration::from_secs(700));
+        let evicted: u64 = world.nodes.iter().map(|node| node.shard.counters().evicted).sum();
+        assert!(evicted > 0, "nothing left memory");
+        world.connect(0);
+        world.run();
+        world.send(0, &bob, &format!("{round} offline"));
+        world.settle();
+        world.connect(1);
+        world.settle();
+    }
+    let expected: Vec<u64> = (1..=6).collect();
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &bob)), expected);
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+    assert!(world.clients[1].offsets.is_sorted());
+}
+
+/// Proves: G-DEVICE-2 (a note to oneself reaches the other devices)
+/// Seen to fail when: `accept` counts a note to self twice in K.
+#[test]
+fn a_note_to_oneself_is_one_message_on_every_device() {
+    let limits = Limits { sends_per_second: 1000, sends_burst: 1000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    world.online("alice", "phone");
+    world.online("alice", "tablet");
+    for number in 0..100 {
+        world.send(0, "alice", &format!("{number}"));
+        world.settle();
+    }
+    let expected: Vec<u64> = (1..=100).collect();
+    assert_eq!(world.clients[0].sequences("d:alice:alice"), expected);
+    assert_eq!(world.clients[1].sequences("d:alice:alice"), expected);
+    assert_eq!(world.outbox_rows(), 0);
+}

@@ -1,0 +1,306 @@
+//! Limits: full inboxes, K, rates, credits.
+
+use crate::accepting::pair;
+use crate::world::{World, conversation};
+use iris_protocol::limits::{Limits, SEND_WINDOW, UNCONFIRMED_MAX};
+use iris_protocol::{GapReason, RejectCode};
+use std::time::Duration;
+
+fn generous() -> Limits {
+    Limits { sends_per_second: 1000, sends_burst: 100_000, new_conversations_per_hour: 10_000, ..Limits::default() }
+}
+
+/// Proves: G-LIMIT-1 (a full inbox refuses before acceptance, and evicts nothing)
+/// Seen to fail when: `room` does not look at the state; or `judge_user` never says Full.
+#[test]
+fn f_65_a_full_inbox_refuses_before_acceptance_and_opens_again() {
+    let mut world = World::with_limits(2, Limits { inbox_envelopes: 20, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.disconnect(1);
+    for number in 0..30 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    let refused = world.clients[0].rejected.clone();
+    assert_eq!(refused.len(), 10);
+    assert!(refused.iter().all(|(_, code)| *code == RejectCode::InboxFull));
+    assert_eq!(world.rows(&bob), 20);
+    // Also after a restart: the report comes before anything is accepted.
+    world.crash();
+    world.connect(0);
+    world.settle();
+    world.send(0, &bob, "still full");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.len(), 11);
+    world.connect(1);
+    world.settle();
+    world.send(0, &bob, "room again");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.len(), 11);
+    let expected: Vec<u64> = (1..=21).collect();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+}
+
+/// Proves: G-LIMIT-1 (an inbox never holds more than its hard limit, crash loops included)
+/// Seen to fail when: `room` does not count K; or `boot` forgets what is unconfirmed.
+#[test]
+fn f_65_the_hard_limit_holds_over_crash_loops() {
+    let mut world = World::with_limits(2, Limits { inbox_envelopes: 20, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.disconnect(1);
+    for round in 0..10 {
+        world.send(0, &bob, &format!("{round} alone"));
+        world.settle();
+        // Forwarded as far as K reaches, and lost on the way.
+        world.hold_mail = true;
+        for number in 0..100 {
+            world.send(0, &bob, &format!("{round} {number}"));
+        }
+        world.run();
+        for _ in 0..round * 3 {
+            world.mail_one(0, 1);
+        }
+        world.run();
+        world.hold_mail = false;
+        world.crash();
+        world.connect(0);
+        world.run();
+        let most = 20 + 2 * UNCONFIRMED_MAX as usize;
+        assert!(world.rows(&bob) <= most, "{} rows", world.rows(&bob));
+    }
+    assert!(world.clients[0].rejected.iter().any(|(_, code)| *code == RejectCode::InboxFull));
+    assert!(!alice.is_empty());
+}
+
+/// Proves: G-LIMIT-1 (by bytes)
+/// Seen to fail when: `measure` does not look at bytes.
+#[test]
+fn f_65_a_full_inbox_is_judged_by_bytes_too() {
+    let mut world = World::with_limits(1, Limits { inbox_bytes: 10_000, ..generous() });
+    world.online("alice", "phone");
+    world.online("bob", "phone");
+    world.disconnect(1);
+    for _ in 0..15 {
+        world.send(0, "bob", &"x".repeat(1000));
+        world.settle();
+    }
+    assert_eq!(world.rows("bob"), 10);
+    assert_eq!(world.clients[0].rejected.len(), 5);
+}
+
+/// Proves: G-LIMIT-1 (the sender's own copy never refuses: one gap a conversation), G-GAP-1
+/// Seen to fail when: `take` appends own copies to a full inbox; or `widen_gap` leaves the open gap.
+#[test]
+fn f_65_own_copies_of_a_full_inbox_become_one_gap() {
+    let mut world = World::with_limits(2, Limits { inbox_envelopes: 10, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.clients[0].acks = false;
+    for number in 0..25 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    assert!(world.clients[0].rejected.is_empty(), "the own copy refused");
+    assert_eq!(world.clients[1].applied.len(), 25);
+    assert_eq!(world.rows(&alice), 11, "ten copies and one gap");
+    world.disconnect(0);
+    world.clients[0].acks = true;
+    world.clients[0].stored = 0;
+    world.clients[0].last.clear();
+    world.clients[0].applied.clear();
+    world.clients[0].gaps.clear();
+    world.clients[0].resumes = false;
+    world.connect(0);
+    world.settle();
+    let id = conversation(&alice, &bob);
+    assert_eq!(world.clients[0].sequences(&id), (1..=10).collect::<Vec<u64>>());
+    let gap = world.clients[0].gaps.last().unwrap();
+    assert_eq!((gap.from_sequence, gap.through_sequence), (11, 25));
+    assert_eq!(gap.reason, i32::from(GapReason::InboxFull.to_wire()));
+    world.send(0, &bob, "after the gap");
+    world.settle();
+    assert_eq!(*world.clients[0].sequences(&id).last().unwrap(), 26);
+    assert_eq!(world.rows(&alice), 0);
+}
+
+/// Proves: G-LIMIT-1 (the unclaimed inbox)
+/// Seen to fail when: `room` lets more than one envelope through to an unclaimed inbox; or `measure` uses the
+/// limits of a user with devices.
+#[test]
+fn an_unclaimed_inbox_takes_one_envelope_at_a_time_up_to_its_limit() {
+    let mut world = World::with_limits(2, Limits { unclaimed_envelopes: 5, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.send(0, &bob, "first");
+    world.send(0, &bob, "too soon");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.iter().map(|(_, code)| *code).collect::<Vec<_>>(), [RejectCode::Busy]);
+    for number in 0..10 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    assert_eq!(world.rows(&bob), 5);
+    assert_eq!(world.clients[0].rejected.last().unwrap().1, RejectCode::InboxFull);
+    let phone = world.online(&bob, "phone");
+    world.settle();
+    assert_eq!(world.clients[phone].applied.len(), 5);
+    world.send(0, &bob, "open now");
+    world.settle();
+    assert_eq!(world.clients[phone].applied.len(), 6);
+}
+
+/// Proves: G-LIMIT-2 (a stalled shard makes its senders wait, nobody else)
+/// Seen to fail when: `room` does not look at K.
+#[test]
+fn f_38_a_stalled_home_makes_senders_wait_after_k_and_others_go_on() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let carl = world.user_on("carl", 0);
+    let dora = world.user_on("dora", 0);
+    world.online(&carl, "phone");
+    let dora_phone = world.online(&dora, "phone");
+    world.clients[1].acks = false;
+    world.settle();
+    // Bob's disk stalls: nothing of that shard becomes durable.
+    let stalled = 1;
+    let owner = world.owner(&conversation(&alice, &bob));
+    world.hold_stores = true;
+    for number in 0..100 {
+        world.send(0, &bob, &format!("{number}"));
+        world.send(2, &dora, &format!("{number}"));
+        world.run();
+        while world.store_one(0) {}
+        if owner == stalled {
+            // The owner itself is stalled: nothing is accepted there, and nobody is told otherwise.
+            assert!(world.clients[0].accepted.is_empty());
+        }
+        world.now = world.now.after(Duration::from_millis(5));
+        world.tick();
+        world.run();
+        while world.store_one(0) {}
+    }
+    world.run();
+    let busy = world.clients[0].rejected.iter().filter(|(_, code)| *code == RejectCode::Busy).count();
+    assert_eq!(busy, 100 - UNCONFIRMED_MAX as usize);
+    assert_eq!(world.clients[dora_phone].applied.len(), 100, "a neighbour noticed");
+    world.hold_stores = false;
+    world.settle();
+    assert_eq!(world.clients[1].applied.len(), UNCONFIRMED_MAX as usize);
+    world.send(0, &bob, "again");
+    world.settle();
+    assert_eq!(world.clients[0].accepted.len(), UNCONFIRMED_MAX as usize + 1);
+    assert!(world.clients.iter().all(|client| client.gaps.is_empty()), "a stall made a gap");
+}
+
+/// Proves: G-LIMIT-3 (a flooding user is limited alone)
+/// Seen to fail when: `Bucket::take` refills at every send.
+#[test]
+fn a_user_s_sends_are_limited_over_all_devices_and_nobody_else_s() {
+    let limits = Limits { sends_per_second: 20, sends_burst: 10, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    world.online("alice", "phone");
+    world.online("bob", "phone");
+    world.online("alice", "tablet");
+    for _ in 0..10 {
+        world.send(0, "bob", "x");
+        world.send(2, "bob", "x");
+    }
+    world.send(1, "alice", "x");
+    world.settle();
+    let refused = world.clients[0].rejected.len() + world.clients[2].rejected.len();
+    assert_eq!(refused, 10);
+    assert!(world.clients[1].rejected.is_empty());
+    world.pass(Duration::from_millis(500));
+    for _ in 0..11 {
+        world.send(0, "bob", "x");
+    }
+    world.settle();
+    assert!(world.clients[0].rejected.len() >= 6, "the bucket refilled beyond its burst");
+}
+
+/// Proves: G-LIMIT-3 (new direct conversations above the hourly limit)
+/// Seen to fail when: `count_conversation` counts nothing.
+#[test]
+fn new_conversations_are_limited_by_the_hour_and_answers_are_free() {
+    let mut world = World::with_limits(1, Limits { new_conversations_per_hour: 3, ..generous() });
+    world.online("alice", "phone");
+    for number in 0..6 {
+        world.send(0, &format!("user{number}"), "hello");
+        world.settle();
+    }
+    assert_eq!(world.clients[0].rejected.len(), 3);
+    assert!(world.clients[0].rejected.iter().all(|(_, code)| *code == RejectCode::RateLimited));
+    world.online("zed", "phone");
+    world.send(1, "alice", "hello");
+    world.settle();
+    world.send(0, "zed", "an answer");
+    world.send(0, "user0", "an old friend");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.len(), 3);
+}
+
+/// Proves: G-MAIL-1 (bounded, nothing dropped, no deadlock)
+/// Seen to fail when: `Peer::take` never refuses (the world asserts the ring), or `refund` forgets who waits.
+#[test]
+fn f_63_full_rings_in_a_cycle_only_stop_sockets() {
+    let mut world = World::with_ring(3, generous(), 64);
+    let users: Vec<String> = (0..3).map(|shard| world.user_on("user", shard)).collect();
+    for user in &users {
+        world.online(user, "phone");
+    }
+    world.hold_mail = true;
+    let mut stopped = false;
+    for round in 0..SEND_WINDOW as usize {
+        for from in 0..3 {
+            let to = users[(from + 1 + round % 2) % 3].clone();
+            if world.clients[from].is_reading {
+                world.send(from, &to, &format!("{round}"));
+            }
+        }
+        world.run();
+        stopped |= world.nodes.iter().any(|node| node.backpressure);
+    }
+    assert!(stopped, "no shard ran out of credit");
+    world.hold_mail = false;
+    world.settle();
+    assert!(world.nodes.iter().all(|node| node.shard.reads_allowed()));
+    let answered: usize = world.clients.iter().map(|client| client.accepted.len() + client.rejected.len()).sum();
+    assert_eq!(answered, world.sent.len(), "a send was never answered");
+    let accepted: usize = world.clients.iter().map(|client| client.accepted.len()).sum();
+    let applied: usize = world.clients.iter().map(|client| client.applied.len()).sum();
+    assert_eq!(applied, 2 * accepted);
+    assert_eq!(world.outbox_rows(), 0);
+}
+
+/// Proves: G-LIMIT-2 (one receiver, many senders: nobody is dropped, others are not held up)
+/// Seen to fail when: `release_held` frees nothing.
+#[test]
+fn f_67_a_hot_receiver_makes_its_own_senders_wait() {
+    let mut world = World::with_limits(2, generous());
+    let star = world.user_on("star", 1);
+    world.online(&star, "phone");
+    let fans: Vec<String> = (0..200).map(|number| format!("fan{number}")).collect();
+    for fan in &fans {
+        world.online(fan, "phone");
+    }
+    let mut open: Vec<(usize, iris_protocol::MessageId)> = Vec::new();
+    for client in 1..=200 {
+        let id = world.send(client, &star, "hello");
+        open.push((client, id));
+    }
+    world.run();
+    for _ in 0..20 {
+        world.settle();
+        open.retain(|(client, id)| !world.clients[*client].accepted.contains_key(id));
+        for (client, id) in open.clone() {
+            world.send_id(client, &star, id, "hello");
+        }
+    }
+    world.settle();
+    assert!(open.is_empty(), "{} senders were never served", open.len());
+    assert_eq!(world.clients[0].applied.len(), 200);
+}
