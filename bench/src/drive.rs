@@ -7,6 +7,7 @@
 use crate::backlog::{Backlog, Sample};
 use crate::clock::Clock;
 use crate::error::BenchError;
+use crate::channel::Security;
 use crate::fleet::{Fleet, FleetPlan, Meter, PATIENCE, Tally};
 use crate::gateway::{Credential, Gateway, GatewayPlan};
 use crate::hiccup::exact_timers;
@@ -19,6 +20,7 @@ use crate::plan::TrafficPlan;
 use crate::schedule::{Schedule, Window};
 use iris_protocol::{Durability, Mono};
 use iris_reactor::Config;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -28,6 +30,52 @@ use std::time::{Duration, SystemTime};
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// Time between the last login and the first message.
 const HEAD_START: Duration = Duration::from_millis(50);
+
+/// Where a load goes.
+#[derive(Clone)]
+pub struct Target {
+    /// Where the gateway listens.
+    pub address: SocketAddr,
+    /// How it is talked to.
+    pub security: Security,
+    /// The process whose CPU is measured.
+    pub pid: Option<u32>,
+    /// What every Welcome must promise.
+    pub durability: Durability,
+    /// Conversations begin at sequence 1.
+    pub fresh: bool,
+}
+
+impl Target {
+    /// This gateway.
+    pub fn of(gateway: &Gateway, plan: &GatewayPlan) -> Self {
+        Self {
+            address: gateway.address,
+            security: gateway.security.clone(),
+            pid: gateway.pid,
+            durability: durability(plan.durability),
+            fresh: !plan.is_running_already(),
+        }
+    }
+}
+
+/// What is done beside a load while it is measured.
+pub trait Watcher {
+    /// Called for every sample, some ten times a second.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn look(&mut self, at: Mono, sample: &Sample) -> Result<(), BenchError>;
+}
+
+/// Nothing is done beside the load.
+pub struct Nobody;
+
+impl Watcher for Nobody {
+    fn look(&mut self, _: Mono, _: &Sample) -> Result<(), BenchError> {
+        Ok(())
+    }
+}
 
 /// What one load found.
 pub struct Driven {
@@ -51,20 +99,20 @@ struct Team {
     start: Start,
 }
 
-/// Runs `plan` on `gateway` with one device for each of the credentials it needs.
+/// Runs `plan` on `target` with one device for each of the credentials it needs.
 ///
 /// # Errors
-/// The gateway or the load failed; what it did wrong with messages is in the tally.
+/// The gateway, the load or the watcher failed; what went wrong with messages is in the tally.
 pub fn drive(
     plan: &TrafficPlan,
-    gateway: &Gateway,
-    server: &GatewayPlan,
+    target: &Target,
     credentials: &[Credential],
+    watcher: &mut impl Watcher,
 ) -> Result<Driven, BenchError> {
     let clock = Clock::start();
     let progress = Progress::new();
     let begun = clock.now();
-    let team = Team::gather(plan, gateway, server, credentials, clock)?;
+    let team = Team::gather(plan, target, credentials, clock)?;
     if let Err(error) = team.wait_until_ready(&progress, plan) {
         // A thread's own error says more than that it never got ready.
         let _ = team.start.set(None);
@@ -77,9 +125,15 @@ pub fn drive(
     let _ = team.start.set(Some(start));
     progress.say("warming up");
     clock.sleep_until(window.from);
-    let measured = Measurement::begin(gateway.pid).and_then(|measurement| {
+    let measured = Measurement::begin(target.pid).and_then(|measurement| {
         let schedule = Schedule::new(start, plan.rate, plan.span.ramp);
-        let samples = team.sample(schedule, window, clock, &progress);
+        let mut samples = Vec::new();
+        team.sample(schedule, window, clock, |at, sample| {
+            let left = window.until.since(at).as_secs();
+            progress.say(&format!("measuring: {left} s to go, {} delivered", sample.delivered));
+            samples.push(sample);
+            watcher.look(at, &sample)
+        })?;
         measurement.end().map(|cost| (cost, samples))
     });
     progress.say("waiting for the last messages");
@@ -93,8 +147,7 @@ pub fn drive(
 impl Team {
     fn gather(
         plan: &TrafficPlan,
-        gateway: &Gateway,
-        server: &GatewayPlan,
+        target: &Target,
         credentials: &[Credential],
         clock: Clock,
     ) -> Result<Self, BenchError> {
@@ -107,16 +160,18 @@ impl Team {
             let range = share.start as usize * 2..share.end as usize * 2;
             let devices = credentials.get(range).unwrap_or_default().to_vec();
             let fleet = FleetPlan {
-                server: gateway.address,
+                server: target.address,
                 first: share.start * 2,
                 run,
                 payload_bytes: plan.payload_bytes,
                 drain: plan.drain,
                 own_ack_delay: plan.own_ack_delay,
-                durability: durability(server.durability),
-                fresh: !server.is_running_already(),
+                durability: target.durability,
+                fresh: target.fresh,
                 connecting: (plan.connecting / u32::from(plan.threads)).max(1),
                 connect_rate: plan.connect_rate / f64::from(plan.threads),
+                churn: plan.churn / f64::from(plan.threads),
+                backoff: plan.backoff,
             };
             let meter = Arc::new(Meter::default());
             team.meters.push(Arc::clone(&meter));
@@ -124,7 +179,7 @@ impl Team {
                 plan: plan.clone(),
                 index,
                 clock,
-                security: gateway.security.clone(),
+                security: target.security.clone(),
                 ready: is_ready.clone(),
                 start: Arc::clone(&team.start),
             };
@@ -154,21 +209,24 @@ impl Team {
         Ok(())
     }
 
-    fn sample(&self, schedule: Schedule, window: Window, clock: Clock, progress: &Progress) -> Vec<Sample> {
-        let mut samples = Vec::new();
+    fn sample(
+        &self,
+        schedule: Schedule,
+        window: Window,
+        clock: Clock,
+        mut each: impl FnMut(Mono, Sample) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
         let mut next = window.from;
         while next < window.until {
             clock.sleep_until(next);
             let at = clock.now();
             let sum = |count: fn(&Meter) -> u64| self.meters.iter().map(|meter| count(meter)).sum::<u64>();
             let (accepted, delivered) = (sum(Meter::accepted), sum(Meter::delivered));
-            samples.push(Sample { at, offered: schedule.due(at), accepted, delivered });
-            let left = window.until.since(at).as_secs();
-            progress.say(&format!("measuring: {left} s to go, {delivered} delivered"));
+            each(at, Sample { at, offered: schedule.due(at), accepted, delivered })?;
             next = next.after(SAMPLE_EVERY);
         }
         clock.sleep_until(window.until);
-        samples
+        Ok(())
     }
 
     fn join(self) -> Result<Tally, BenchError> {
@@ -197,7 +255,7 @@ struct Soldier {
     plan: TrafficPlan,
     index: u16,
     clock: Clock,
-    security: crate::channel::Security,
+    security: Security,
     ready: Sender<()>,
     start: Start,
 }

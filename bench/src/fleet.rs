@@ -4,6 +4,7 @@
 //! - All frames of a session that one turn makes leave in one send, its acknowledgement among them.
 //! - Both members of a pair are on the same thread.
 
+mod churn;
 mod member;
 mod tally;
 
@@ -12,15 +13,18 @@ pub use tally::{Meter, Tally};
 use crate::clock::Clock;
 use crate::error::BenchError;
 use crate::framing;
+use crate::histogram::Latencies;
 use crate::gateway::{Credential, source_address};
-use crate::links::{LinkId, Links, Traffic, Wires};
+use crate::links::{Ending, LinkId, Links, Traffic, Wires};
 use crate::payload::{Member as MemberId, Run};
 use crate::schedule::Schedule;
 use bytes::Bytes;
 use hashbrown::HashMap;
+use iris_client::session::Backoff;
 use iris_protocol::frame::decode_server;
 use iris_protocol::{Durability, Mono};
 use iris_reactor::{CloseCause, Wait};
+use churn::Churn;
 use member::{Member, Note};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -55,6 +59,10 @@ pub struct FleetPlan {
     pub connecting: u32,
     /// Connections a second.
     pub connect_rate: f64,
+    /// Connections that the load ends by itself, a second.
+    pub churn: f64,
+    /// How long sessions wait before they connect again.
+    pub backoff: Backoff,
 }
 
 /// The sessions of one thread.
@@ -71,6 +79,7 @@ pub struct Fleet {
     own_acks: VecDeque<(Mono, usize)>,
     notes: Vec<Note>,
     next_sweep: Mono,
+    churn: Churn,
     tally: Tally,
     meter: Arc<Meter>,
 }
@@ -94,6 +103,7 @@ impl Fleet {
             own_acks: VecDeque::new(),
             notes: Vec::new(),
             next_sweep: clock.now().after(SWEEP),
+            churn: Churn::default(),
             tally: Tally::new(),
             meter,
             plan,
@@ -138,6 +148,27 @@ impl Fleet {
             self.pump(links, self.clock.now().after(Duration::from_millis(1)))?;
         }
         Ok(())
+    }
+
+    /// Serves the connections until `count` devices are logged in, or until `deadline`.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn serve_until_online(&mut self, links: &mut Links, count: usize, deadline: Mono) -> Result<(), BenchError> {
+        while self.tally.online < count && self.clock.now() < deadline {
+            self.pump(links, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets how long logins took so far.
+    pub fn forget_logins(&mut self) {
+        self.tally.login = Latencies::new();
+    }
+
+    /// What was counted.
+    pub fn into_tally(self) -> Tally {
+        self.tally
     }
 
     /// Sends messages by `schedule` to the end of the tally's window, then waits until all have been delivered and
@@ -201,12 +232,13 @@ impl Fleet {
             self.next_sweep = now.after(SWEEP);
             self.sweep(links.wires(), now);
         }
+        self.churn(links.wires(), now);
         for index in std::mem::take(&mut self.connects) {
             let global = self.plan.first + u32::try_from(index).unwrap_or(0);
             let from = self.plan.server.ip().is_loopback().then(|| source_address(global));
             let link = links.connect(self.plan.server, from)?;
             self.by_link.insert(link, index);
-            self.members[index].link = Some(link);
+            self.members[index].connecting(link, now);
         }
         links.flush()?;
         self.meter.show(&self.tally);
@@ -259,8 +291,9 @@ impl Fleet {
             Note::Connect => self.connects.push(index),
             Note::Disconnect => {
                 if let Some(link) = member.link.take() {
-                    wires.close(link);
+                    wires.end(link, Ending::Close);
                 }
+                self.tally.offline(member.go_offline());
             }
             Note::Delivered => {
                 if !member.touched {
@@ -288,6 +321,11 @@ impl Fleet {
         }
     }
 
+    /// Whose connection this is; `None` for one that its member has left already.
+    fn member_of(&self, link: LinkId) -> Option<usize> {
+        self.by_link.get(&link).copied().filter(|&index| self.members[index].link == Some(link))
+    }
+
     fn frame(&mut self, wires: &mut Wires, index: usize, body: &[u8]) -> Result<(), BenchError> {
         let now = self.clock.now();
         let frame = decode_server(Bytes::copy_from_slice(body))
@@ -301,7 +339,7 @@ impl Fleet {
 impl Traffic for Fleet {
     fn opened(&mut self, wires: &mut Wires, link: LinkId) -> Result<(), BenchError> {
         let now = self.clock.now();
-        if let Some(&index) = self.by_link.get(&link) {
+        if let Some(index) = self.member_of(link) {
             self.members[index].connected(now);
             self.drain(wires, index, now);
         }
@@ -309,7 +347,7 @@ impl Traffic for Fleet {
     }
 
     fn received(&mut self, wires: &mut Wires, link: LinkId, bytes: &[u8]) -> Result<(), BenchError> {
-        let Some(&index) = self.by_link.get(&link) else { return Ok(()) };
+        let Some(index) = self.member_of(link) else { return Ok(()) };
         let mut partial = wires.take_partial(link);
         let result = framing::split(&mut partial, bytes, |body| self.frame(wires, index, body));
         wires.put_partial(link, partial);
@@ -319,10 +357,11 @@ impl Traffic for Fleet {
     fn closed(&mut self, wires: &mut Wires, link: LinkId, cause: CloseCause) -> Result<(), BenchError> {
         let Some(index) = self.by_link.remove(&link) else { return Ok(()) };
         let now = self.clock.now();
-        self.tally.disconnected(cause);
         let member = &mut self.members[index];
         if member.link == Some(link) {
             member.link = None;
+            self.tally.disconnected(cause);
+            self.tally.offline(member.go_offline());
             member.disconnected(now);
             self.drain(wires, index, now);
         }

@@ -31,6 +31,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const STATS_PATIENCE: Duration = Duration::from_secs(5);
 /// Limits that no load of a bench is meant to meet, by their key in the configuration's `[limits]`.
 const RAISED: &[(&str, u32)] = &[("sends_per_second", 1_000_000), ("sends_burst", 1_000_000)];
+/// A gateway's log, in its temporary directory.
+const LOG_FILE: &str = "gateway.log";
 /// What is told of a gateway's log when it fails, in bytes.
 const LOG_TAIL_BYTES: usize = 2_000;
 
@@ -199,14 +201,27 @@ fn credentials(text: &str) -> Result<Vec<Credential>, String> {
 
 /// A gateway that serves.
 pub struct Gateway {
-    process: Option<Process>,
-    directory: Option<TempDir>,
+    started: Option<Started>,
     /// Where it listens.
     pub address: SocketAddr,
     /// How it is talked to.
     pub security: Security,
     /// Its process, if it is known.
     pub pid: Option<u32>,
+}
+
+/// What was started here, and how to start it again.
+struct Started {
+    process: Process,
+    directory: TempDir,
+    plan: GatewayPlan,
+    keys: PathBuf,
+}
+
+impl Started {
+    fn log(&self) -> PathBuf {
+        self.directory.path().join(LOG_FILE)
+    }
 }
 
 /// The line that a gateway prints when it is ready.
@@ -233,36 +248,40 @@ impl Gateway {
     pub fn start(plan: &GatewayPlan, keys: &Keyring) -> Result<Self, BenchError> {
         if let Some(running) = &plan.running {
             let security = running.ca.as_deref().filter(|_| plan.tls).map_or(Ok(Security::Plain), Security::trusting)?;
-            let (address, pid) = (running.address, running.pid);
-            return Ok(Self { process: None, directory: None, address, security, pid });
+            return Ok(Self { started: None, address: running.address, security, pid: running.pid });
         }
         let directory = tempfile::Builder::new()
             .prefix("iris-bench-")
             .tempdir_in(&plan.data_dir)
             .map_err(BenchError::io(format!("a directory in {}", plan.data_dir.display())))?;
-        let keys = keys.directory.as_ref().map_or(directory.path(), TempDir::path);
-        let config = directory.path().join("iris.toml");
-        let written = fs::write(&config, configuration(plan, directory.path(), keys));
-        written.map_err(BenchError::io(config.display().to_string()))?;
-        let log_path = directory.path().join("gateway.log");
-        let log = fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
-        let mut command = Command::new(&plan.program);
-        command.arg("serve").arg("--config").arg(&config);
-        if !plan.tls {
-            command.arg("--insecure-plaintext");
-        }
-        let mut process = Process::start(command, "iris-gateway", Some(log))?;
-        let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.tls));
-        let address = ready.map_err(|error| explain(error, &log_path))?;
-        let security =
-            if plan.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
+        let keys = keys.directory.as_ref().map_or(directory.path(), TempDir::path).to_owned();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (process, address) = launch(plan, directory.path(), &keys, any)?;
+        let security = if plan.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
         let pid = Some(process.pid());
-        Ok(Self { process: Some(process), directory: Some(directory), address, security, pid })
+        let started = Started { process, directory, plan: plan.clone(), keys };
+        Ok(Self { started: Some(started), address, security, pid })
+    }
+
+    /// Kills it with SIGKILL and starts it again on the same address with the same data.
+    ///
+    /// # Errors
+    /// It was not started here, or did not become ready again; the end of its log is in the error.
+    pub fn kill_and_restart(&mut self) -> Result<(), BenchError> {
+        let Some(started) = self.started.as_mut() else {
+            return Err(BenchError::Usage("only a gateway that was started here can be killed".to_owned()));
+        };
+        started.process.signal(Signal::KILL)?;
+        started.process.wait(STOP_PATIENCE)?;
+        let (process, _) = launch(&started.plan, started.directory.path(), &started.keys, self.address)?;
+        self.pid = Some(process.pid());
+        started.process = process;
+        Ok(())
     }
 
     /// Asks for the figures of the record log; `None` if this gateway cannot be asked or does not say.
     pub fn record_stats(&mut self) -> Option<RecordStats> {
-        let process = self.process.as_mut()?;
+        let process = &mut self.started.as_mut()?.process;
         process.signal(Signal::USR1).ok()?;
         record_stats(&process.line(STATS_PATIENCE).ok()?)
     }
@@ -272,7 +291,7 @@ impl Gateway {
     /// # Errors
     /// It did not end, or not with status 0; the end of its log is in the error.
     pub fn stop(mut self) -> Result<(), BenchError> {
-        let Some(process) = self.process.as_mut() else { return Ok(()) };
+        let Some(Started { process, .. }) = self.started.as_mut() else { return Ok(()) };
         let ended = process.signal(Signal::TERM).and_then(|()| process.wait(STOP_PATIENCE));
         let status = ended.map_err(|error| self.explain(error))?;
         if status.success() {
@@ -284,11 +303,35 @@ impl Gateway {
 
     /// Adds the end of the gateway's log to an error.
     pub fn explain(&self, error: BenchError) -> BenchError {
-        match &self.directory {
-            Some(directory) => explain(error, &directory.path().join("gateway.log")),
+        match &self.started {
+            Some(started) => explain(error, &started.log()),
             None => error,
         }
     }
+}
+
+/// Starts the program and waits until it says where it listens.
+fn launch(
+    plan: &GatewayPlan,
+    directory: &Path,
+    keys: &Path,
+    listen: SocketAddr,
+) -> Result<(Process, SocketAddr), BenchError> {
+    let config = directory.join("iris.toml");
+    let written = fs::write(&config, configuration(plan, directory, keys, listen));
+    written.map_err(BenchError::io(config.display().to_string()))?;
+    let log_path = directory.join(LOG_FILE);
+    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path);
+    let log = log.map_err(BenchError::io(log_path.display().to_string()))?;
+    let mut command = Command::new(&plan.program);
+    command.arg("serve").arg("--config").arg(&config);
+    if !plan.tls {
+        command.arg("--insecure-plaintext");
+    }
+    let mut process = Process::start(command, "iris-gateway", Some(log))?;
+    let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.tls));
+    let address = ready.map_err(|error| explain(error, &log_path))?;
+    Ok((process, address))
 }
 
 fn explain(error: BenchError, log: &Path) -> BenchError {
@@ -300,7 +343,7 @@ fn explain(error: BenchError, log: &Path) -> BenchError {
     BenchError::Child { program: "iris-gateway".to_owned(), problem: format!("{error}; its log ends with:\n{tail}") }
 }
 
-fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path) -> String {
+fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: SocketAddr) -> String {
     let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
     let key = |name: &str| quoted(&keys.join(name));
     let mut text = String::new();
@@ -308,14 +351,15 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path) -> String {
     let _ = write!(
         text,
         "[server]\ndata_dir = {}\nshards = {}\n\n\
-         [listen]\ntls = \"127.0.0.1:0\"\nplaintext = \"{}\"\n\n\
+         [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\n\
          [tls]\ncertificate = {}\nkey = {}\n\n\
          [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n\n\
          [storage]\ndurability = \"{}\"\n\n\
          [limits]\n",
         quoted(&directory.join("data")),
         plan.shards,
-        if plan.tls { "" } else { "127.0.0.1:0" },
+        if plan.tls { listen.to_string() } else { "127.0.0.1:0".to_owned() },
+        if plan.tls { String::new() } else { listen.to_string() },
         key("server.pem"),
         key("server.key"),
         key("jwks.json"),

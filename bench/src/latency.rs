@@ -6,7 +6,7 @@
 //! - A run whose verdict is bad publishes its report all the same.
 
 use crate::cpu::us_per_message;
-use crate::drive::{self, Driven};
+use crate::drive::{self, Driven, Nobody, Target};
 use crate::error::BenchError;
 use crate::floor;
 use crate::gateway::{Gateway, GatewayPlan, Keyring, RecordStats};
@@ -46,7 +46,9 @@ pub fn run(args: &LatencyArgs) -> Result<(), BenchError> {
     }
     let mut gateway = Gateway::start(&server, &keys)?;
     let before = gateway.record_stats();
-    let driven = drive::drive(&plan, &gateway, &server, &keys.credentials).map_err(|error| gateway.explain(error))?;
+    let target = Target::of(&gateway, &server);
+    let driven = drive::drive(&plan, &target, &keys.credentials, &mut Nobody);
+    let driven = driven.map_err(|error| gateway.explain(error))?;
     let after = gateway.record_stats();
     let affinities = gateway.pid.map(host::thread_affinities);
     gateway.stop()?;
@@ -87,7 +89,7 @@ pub fn describe(plan: &TrafficPlan, driven: &Driven, report: &mut Report) {
     report.count("delivered", tally.delivered);
     report.count("completed", tally.completed);
     report.count("lost", tally.faults.lost);
-    report.count("duplicated", tally.faults.duplicated);
+    report.count("duplicated", tally.duplicated());
     report.count("reordered", tally.faults.reordered);
     report.count("corrupted", tally.faults.corrupted);
     report.count("holes", tally.faults.holes);
@@ -96,6 +98,8 @@ pub fn describe(plan: &TrafficPlan, driven: &Driven, report: &mut Report) {
     report.count("gaps", tally.gaps);
     report.count("foreign", tally.foreign);
     report.count("disconnects", tally.disconnects);
+    report.count("repeats", tally.repeats);
+    report.summary("login", tally.login.summary());
     report.count("server_faults", tally.server_faults);
     report.number("backlog.slope_per_second", driven.backlog.slope);
     report.number("backlog.offered_slope_per_second", driven.backlog.offered_slope);

@@ -18,6 +18,15 @@ const SPARE_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(usize);
 
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Once this turn's frames are out.
+    Close,
+    /// With a reset, whatever is under way.
+    Abort,
+}
+
 /// What is done with events. Every method may queue frames on any connection.
 pub trait Traffic {
     /// Plaintext can flow from now on.
@@ -70,7 +79,7 @@ enum LinkState {
 pub struct Wires {
     links: Slab<Link>,
     dirty: Vec<LinkId>,
-    closing: Vec<LinkId>,
+    ending: Vec<(LinkId, Ending)>,
     spare: Vec<Vec<u8>>,
 }
 
@@ -81,9 +90,9 @@ impl Wires {
         self.links.get_mut(id.0).map(|link| &mut link.out)
     }
 
-    /// Closes a connection once this turn's frames are out.
-    pub fn close(&mut self, id: LinkId) {
-        self.closing.push(id);
+    /// Ends a connection at the end of this turn.
+    pub fn end(&mut self, id: LinkId, how: Ending) {
+        self.ending.push((id, how));
     }
 
     /// Takes the unfinished frame of a connection; [`Wires::put_partial`] gives it back.
@@ -131,7 +140,7 @@ impl Links {
     /// The host has no usable io_uring.
     pub fn new(config: &Config, security: Security) -> Result<Self, BenchError> {
         let reactor = Reactor::new(config)?;
-        let wires = Wires { links: Slab::new(), dirty: Vec::new(), closing: Vec::new(), spare: Vec::new() };
+        let wires = Wires { links: Slab::new(), dirty: Vec::new(), ending: Vec::new(), spare: Vec::new() };
         Ok(Self { reactor, security, by_conn: HashMap::new(), wires, plain: Vec::new() })
     }
 
@@ -175,9 +184,12 @@ impl Links {
             self.flush_link(id)?;
         }
         self.wires.dirty = dirty;
-        for id in std::mem::take(&mut self.wires.closing) {
+        for (id, how) in std::mem::take(&mut self.wires.ending) {
             if let Some(link) = self.wires.links.get(id.0) {
-                self.reactor.close(link.conn);
+                match how {
+                    Ending::Close => self.reactor.close(link.conn),
+                    Ending::Abort => self.reactor.abort(link.conn),
+                }
             }
         }
         Ok(())

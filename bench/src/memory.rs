@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::drive::{durability, load_config};
 use crate::error::BenchError;
 use crate::fleet::{Fleet, FleetPlan, Meter};
+use crate::footprint::Reading;
 use crate::gateway::{Gateway, GatewayPlan, Keyring};
 use crate::host;
 use crate::links::Links;
@@ -16,7 +17,7 @@ use crate::options::MemoryArgs;
 use crate::output::{Progress, publish};
 use crate::payload::{PAYLOAD_BYTES_MIN, Run};
 use crate::report::Report;
-use std::fs;
+use iris_client::session::Backoff;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ fn readings(
         fresh: false,
         connecting: CONNECTING,
         connect_rate: args.connect_rate,
+        churn: 0.0,
+        backoff: Backoff::default(),
     };
     let meter = Arc::new(Meter::default());
     let mut links = Links::new(&load_config(), gateway.security.clone())?;
@@ -95,29 +98,6 @@ fn readings(
     Ok([read(args.from)?, read(args.to)?])
 }
 
-/// A process's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
-    private_dirty: u64,
-    resident: u64,
-}
-
-impl Reading {
-    fn of(pid: u32) -> Result<Self, BenchError> {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).map_err(BenchError::io(path.clone()))?;
-        Self::parse(&text).ok_or_else(|| BenchError::Protocol(format!("{path} has no Private_Dirty and Rss")))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let bytes = |name: &str| {
-            let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-        };
-        Some(Self { private_dirty: bytes("Private_Dirty")?, resident: bytes("Rss")? })
-    }
-}
-
 /// Bytes a connection; negative if the memory shrank.
 fn slope(first: u64, second: u64, connections: f64) -> f64 {
     (crate::schedule::exact(second) - crate::schedule::exact(first)) / connections
@@ -126,18 +106,6 @@ fn slope(first: u64, second: u64, connections: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROLLUP: &str = "5560-7ffd ---p 00000000 00:00 0    [rollup]\nRss:                1234 kB\n\
-                          Pss:                1000 kB\nPrivate_Clean:        12 kB\nPrivate_Dirty:       900 kB\n";
-
-    /// The figures are found by their whole names, in bytes.
-    /// Seen to fail when: any line that starts with Private is taken, or kB are not multiplied.
-    #[test]
-    fn figures_are_read_by_name_in_bytes() {
-        let expected = Reading { private_dirty: 900 * 1024, resident: 1234 * 1024 };
-        assert_eq!(Reading::parse(ROLLUP), Some(expected));
-        assert_eq!(Reading::parse("Rss: 5 kB\n"), None);
-    }
 
     /// The slope is what each further connection cost.
     /// Seen to fail when: the first reading is not subtracted.

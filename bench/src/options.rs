@@ -32,6 +32,10 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Highest rate that is held without a growing backlog, by bisection.
     Rate(RateArgs),
+    /// A long load with lost connections and, if asked for, killed gateways: nothing may be lost, nothing may grow.
+    Soak(SoakArgs),
+    /// All devices lose their connections at once and come back: how long until the last is served.
+    Storm(StormArgs),
     /// Compare two reports.
     Compare(CompareArgs),
     /// The server side of a floor; started by the other commands.
@@ -364,6 +368,59 @@ pub struct MemoryArgs {
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub settle: Duration,
     /// Connections a second while they are made.
+    #[arg(long, default_value_t = 1_000.0)]
+    pub connect_rate: f64,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `soak`.
+#[derive(Clone, Debug, Args)]
+pub struct SoakArgs {
+    /// Messages a second, all pairs together.
+    #[arg(long, default_value_t = 2_000.0)]
+    pub rate: f64,
+    /// Connections that the load ends by itself, a second; every other one with a reset.
+    #[arg(long, default_value_t = 20.0)]
+    pub churn: f64,
+    /// Kill the gateway (SIGKILL) and start it again this often; never by default.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub kill_every: Option<Duration>,
+    /// Descriptors of the gateway may grow by so many over the run.
+    #[arg(long, default_value_t = 16)]
+    pub descriptors_growth_max: u64,
+    /// Private memory of the gateway may grow by so many bytes a message in the second half of the run: what it must
+    /// remember of a message id, and slack.
+    #[arg(long, default_value_t = 1_024.0)]
+    pub bytes_per_message_max: f64,
+    /// The load.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `storm`.
+#[derive(Clone, Debug, Args)]
+pub struct StormArgs {
+    /// Devices, each of another user.
+    #[arg(long, default_value_t = 5_000)]
+    pub devices: u32,
+    /// Every device comes back at a random time within this.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub within: Duration,
+    /// How long until the last device must be back.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub patience: Duration,
+    /// Connections a second while they are made for the first time.
     #[arg(long, default_value_t = 1_000.0)]
     pub connect_rate: f64,
     /// The gateway.

@@ -8,6 +8,7 @@ use crate::floor::frame::FRAME_BYTES_MIN;
 use crate::host;
 use crate::options::{CommitArgs, Engine, FloorArgs, MessageArgs, ServeKind, TrafficArgs};
 use crate::payload::PAYLOAD_BYTES_MIN;
+use iris_client::session::Backoff;
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -147,6 +148,10 @@ pub struct TrafficPlan {
     pub connecting: u32,
     /// Connections a second while they are made.
     pub connect_rate: f64,
+    /// Connections that the load ends by itself, a second.
+    pub churn: f64,
+    /// How long sessions wait before they connect again.
+    pub backoff: Backoff,
 }
 
 impl TrafficPlan {
@@ -174,6 +179,8 @@ impl TrafficPlan {
             threads: args.client_threads,
             connecting: args.connecting,
             connect_rate: args.connect_rate,
+            churn: 0.0,
+            backoff: Backoff::default(),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! - Every probe gets a gateway with an empty data directory: what one probe left behind does not burden the next.
 //! - A rate counts as held only if the whole probe was clean.
 
-use crate::drive::{self, Driven};
+use crate::drive::{self, Driven, Nobody, Target};
 use crate::error::BenchError;
 use crate::gateway::{Gateway, GatewayPlan, Keyring};
 use crate::host;
@@ -32,7 +32,8 @@ pub fn run(args: &RateArgs) -> Result<(), BenchError> {
         let plan = TrafficPlan::new(&args.traffic, rate)?;
         Progress::new().say(&format!("starting a gateway for {rate:.0}/s"));
         let gateway = Gateway::start(&server, &keys)?;
-        let driven = drive::drive(&plan, &gateway, &server, &keys.credentials).map_err(|error| gateway.explain(error))?;
+        let driven = drive::drive(&plan, &Target::of(&gateway, &server), &keys.credentials, &mut Nobody);
+        let driven = driven.map_err(|error| gateway.explain(error))?;
         gateway.stop()?;
         let held = driven.backlog.held && driven.tally.verdict(true).is_none();
         let p99 = driven.tally.delivery.summary().p99_us;

@@ -6,7 +6,7 @@
 use crate::error::BenchError;
 use crate::floor::{self, FloorResult};
 use crate::host;
-use crate::{compare, latency, memory, rate};
+use crate::{compare, latency, memory, rate, soak, storm};
 use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKind};
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
@@ -24,6 +24,8 @@ pub fn run(options: Options) -> Result<(), BenchError> {
         Command::Latency(args) => latency::run(&args),
         Command::Memory(args) => memory::run(&args),
         Command::Rate(args) => rate::run(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::Storm(args) => storm::run(&args),
         Command::Compare(args) => compare::run(&args),
     }
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hashbrown::HashMap;
 use iris_bench::channel::Security;
-use iris_bench::drive::{Driven, drive};
+use iris_bench::drive::{Driven, Nobody, Target, drive};
 use iris_bench::error::BenchError;
 use iris_bench::framing;
 use iris_bench::gateway::{Gateway, GatewayPlan, Keyring};
@@ -282,10 +282,12 @@ fn load(breach: Breach, drain: Duration) -> Driven {
         threads: 2,
         connecting: 4,
         connect_rate: 1_000.0,
+        churn: 0.0,
+        backoff: iris_client::session::Backoff::default(),
     };
     let keys = Keyring::new(&gateway, 4).unwrap();
     let running = Gateway::start(&gateway, &keys).unwrap();
-    let driven = drive(&plan, &running, &gateway, &keys.credentials).unwrap();
+    let driven = drive(&plan, &Target::of(&running, &gateway), &keys.credentials, &mut Nobody).unwrap();
     server.stop();
     driven
 }

@@ -190,7 +190,9 @@ impl Task {
             Command::Token(TokenCommand::Keygen(keygen)) => Self::TokenKeygen { out: keygen.out },
             Command::Token(TokenCommand::Issue(issue)) => Self::TokenIssue(issue_plan(issue)?),
             Command::Token(TokenCommand::Verify(verify)) => Self::TokenVerify(verify_plan(verify)?),
-            Command::Tls(TlsCommand::Selfsigned(tls)) => Self::TlsSelfsigned { out: tls.out, names: tls.names },
+            Command::Tls(TlsCommand::Selfsigned(tls)) => {
+                Self::TlsSelfsigned { out: tls.out, names: tls.names }
+            }
             Command::Fsck(fsck) => Self::Fsck { data_dir: fsck.data_dir, json: fsck.json },
             Command::Version(version) => Self::Version { json: version.json },
         })
@@ -214,14 +216,17 @@ fn issue_plan(issue: TokenIssue) -> Result<IssuePlan, UsageError> {
     if !(1..=LIFETIME_SECONDS_MAX).contains(&lifetime.as_secs()) {
         return Err(UsageError::Lifetime);
     }
-    let device = DeviceId::parse(&issue.device).map_err(|source| UsageError::Id { flag: "--device", source })?;
+    let device =
+        DeviceId::parse(&issue.device).map_err(|source| UsageError::Id { flag: "--device", source })?;
     let policy = Policy { audience: issue.audience, issuer: issue.issuer, leeway: Duration::ZERO };
-    let bearers = match (issue.users, issue.count, issue.out) {
-        (Some(pattern), Some(count), Some(out)) => Bearers::Many(many(&pattern, count, device, out)?),
-        _ => {
-            let user = UserId::parse(&issue.user.unwrap_or_default());
-            Bearers::One(Bearer { user: user.map_err(|source| UsageError::Id { flag: "--user", source })?, device })
-        }
+    let bearers = if let (Some(pattern), Some(count), Some(out)) = (issue.users, issue.count, issue.out) {
+        Bearers::Many(many(&pattern, count, device, out)?)
+    } else {
+        let user = UserId::parse(&issue.user.unwrap_or_default());
+        Bearers::One(Bearer {
+            user: user.map_err(|source| UsageError::Id { flag: "--user", source })?,
+            device,
+        })
     };
     Ok(IssuePlan { key: issue.key, bearers, lifetime, policy })
 }

@@ -48,7 +48,9 @@ pub fn config_check(sources: &Sources, flags: Flags, json: bool) -> ExitStatus {
 /// `token keygen`.
 pub fn token_keygen(out: &Path) -> ExitStatus {
     match keygen(out) {
-        Ok(kid) => print(&format!("key {kid}: {0}/issuer.key (keep it secret), {0}/jwks.json\n", out.display())),
+        Ok(kid) => {
+            print(&format!("key {kid}: {0}/issuer.key (keep it secret), {0}/jwks.json\n", out.display()))
+        }
         Err(error) => failed(&error),
     }
 }
@@ -102,9 +104,11 @@ pub fn token_verify(plan: &VerifyPlan) -> ExitStatus {
         Ok(claims) => tell_claims(&claims, plan.json),
         Err(error) => {
             if plan.json {
-                print_json(&json!({ "valid": false, "reason": format!("{error:?}"), "message": error.to_string() }));
+                print_json(
+                    &json!({ "valid": false, "reason": format!("{error:?}"), "message": error.to_string() }),
+                );
             } else {
-                complain(&format!("not valid: {error}"));
+                complain(format!("not valid: {error}"));
             }
             ExitStatus::Failed
         }
@@ -134,7 +138,9 @@ pub fn tls_selfsigned(out: &Path, names: &[String]) -> ExitStatus {
     match selfsigned::write(out, names) {
         Ok(()) => {
             let dir = out.display();
-            print(&format!("clients trust {dir}/ca.pem; the server has {dir}/server.pem and {dir}/server.key\n"))
+            print(&format!(
+                "clients trust {dir}/ca.pem; the server has {dir}/server.pem and {dir}/server.key\n"
+            ))
         }
         Err(error) => failed(&error),
     }

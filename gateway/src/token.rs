@@ -90,7 +90,9 @@ pub enum TokenError {
     #[error("the signature does not hold")]
     Signature,
     /// A claim is missing or of the wrong type.
-    #[error("a claim is missing or of the wrong type: sub, dev, jti, aud, iss are texts; exp, iat, nbf whole seconds")]
+    #[error(
+        "a claim is missing or of the wrong type: sub, dev, jti, aud, iss are texts; exp, iat, nbf whole seconds"
+    )]
     Claims,
     /// Another audience.
     #[error("aud is another audience than this gateway's")]

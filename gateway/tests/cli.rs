@@ -117,7 +117,8 @@ fn plaintext_is_refused_without_its_flag() {
     assert_eq!(check(&["listen.plaintext=127.0.0.1:7080"]), CONFIG);
     assert_eq!(check(&["listen.plaintext=127.0.0.1:7080", "--insecure-plaintext"]), OK);
     assert_eq!(check(&["listen.plaintext=0.0.0.0:7080", "--insecure-plaintext"]), CONFIG);
-    let serve = run(folder.path(), &["serve", "--config", "iris.toml", "--set", "listen.plaintext=127.0.0.1:0"]);
+    let serve =
+        run(folder.path(), &["serve", "--config", "iris.toml", "--set", "listen.plaintext=127.0.0.1:0"]);
     assert_eq!(status(&serve), CONFIG, "{}", err(&serve));
     assert!(err(&serve).contains("--insecure-plaintext"), "{}", err(&serve));
 }
@@ -185,14 +186,27 @@ fn token_of_another_key(own: &str) -> String {
 #[test]
 fn secrets_are_private_and_never_overwritten() {
     let folder = prepared();
-    let many = ["token", "issue", "--key", "issuer.key", "--users", "u%d", "--count", "3", "--device", "d1", "--out"];
+    let many = [
+        "token",
+        "issue",
+        "--key",
+        "issuer.key",
+        "--users",
+        "u%d",
+        "--count",
+        "3",
+        "--device",
+        "d1",
+        "--out",
+    ];
     let many = [many.as_slice(), &["tokens"]].concat();
     assert_eq!(status(&run(folder.path(), &many)), OK);
     for file in ["issuer.key", "server.key", "tokens"] {
         let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
-    let contents = || ["issuer.key", "server.key", "tokens"].map(|f| std::fs::read(folder.path().join(f)).unwrap());
+    let contents =
+        || ["issuer.key", "server.key", "tokens"].map(|f| std::fs::read(folder.path().join(f)).unwrap());
     let before = contents();
     for words in [many.as_slice(), &["token", "keygen", "--out", "."], &["tls", "selfsigned", "--out", "."]] {
         assert_eq!(status(&run(folder.path(), words)), FAILED, "{words:?}");
@@ -205,7 +219,8 @@ fn secrets_are_private_and_never_overwritten() {
 #[test]
 fn tokens_for_many_users_are_written_one_a_line() {
     let folder = prepared();
-    let words = ["token", "issue", "--key", "issuer.key", "--users", "u%d", "--count", "500", "--device", "d1"];
+    let words =
+        ["token", "issue", "--key", "issuer.key", "--users", "u%d", "--count", "500", "--device", "d1"];
     let issued = run(folder.path(), &[words.as_slice(), &["--out", "tokens"]].concat());
     assert_eq!(status(&issued), OK, "{}", err(&issued));
     let text = std::fs::read_to_string(folder.path().join("tokens")).unwrap();
@@ -230,7 +245,20 @@ fn a_wrong_command_line_has_its_own_status() {
         vec!["serve", "--set", "shards=2"],
         vec!["token", "issue", "--key", "issuer.key", "--user", "a", "--device", "d", "--ttl", "25h"],
         vec!["token", "issue", "--key", "issuer.key", "--user", "a:b", "--device", "d"],
-        vec!["token", "issue", "--key", "issuer.key", "--users", "u", "--count", "2", "--device", "d", "--out", "new"],
+        vec![
+            "token",
+            "issue",
+            "--key",
+            "issuer.key",
+            "--users",
+            "u",
+            "--count",
+            "2",
+            "--device",
+            "d",
+            "--out",
+            "new",
+        ],
     ];
     for words in cases {
         let output = run(folder.path(), &words);

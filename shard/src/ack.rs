@@ -58,7 +58,12 @@ impl Shard {
         self.see_device(user, place);
         self.release(user);
         self.list_user(user);
+        let conn = self.sessions[index].conn;
         self.judge_user(user);
+        if self.session_of(conn).is_none() {
+            // It was detached, for being a whole inbox behind even now.
+            return false;
+        }
         self.pump(index);
         true
     }

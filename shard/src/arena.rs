@@ -56,10 +56,6 @@ impl<T: Keyed> Arena<T> {
         self.slab.remove(index as usize)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.slab.len()
-    }
-
     /// One more than the highest index ever used.
     pub(crate) fn bound(&self) -> u32 {
         u32::try_from(self.slab.capacity()).unwrap_or(u32::MAX)

@@ -7,9 +7,13 @@
 use crate::conversation::Pending;
 use crate::mail::{Body, RecipientState};
 use crate::shard::Shard;
-use iris_protocol::{Envelope, Sequence, ShardId, Slot};
+use iris_protocol::{DeviceId, Envelope, Sequence, ShardId, Slot, UserId};
 use iris_storage::load::BootState;
+use iris_storage::op::{CursorRow, UserRow};
 use std::sync::Arc;
+
+/// A user whose inbox may be full, with its devices.
+type Crowded = (UserId, UserRow, Vec<(DeviceId, CursorRow)>);
 
 impl Shard {
     pub(crate) fn boot(&mut self, boot: BootState) {
@@ -79,14 +83,7 @@ impl Shard {
     }
 
     // Rule: full inboxes are reported at boot
-    fn report_full(
-        &mut self,
-        crowded: Vec<(
-            iris_protocol::UserId,
-            iris_storage::op::UserRow,
-            Vec<(iris_protocol::DeviceId, iris_storage::op::CursorRow)>,
-        )>,
-    ) {
+    fn report_full(&mut self, crowded: Vec<Crowded>) {
         for (id, row, devices) in crowded {
             let limits = self.config.limits;
             let is_claimed = devices.iter().any(|(_, row)| !row.detached);

@@ -240,10 +240,13 @@ impl Shard {
                 self.peer(from).has_reported = true;
             }
             Body::Noted => self.refund(from, Kind::Control, 1),
-            Body::NotOwner { slot, conversation } => match conversation {
-                Some(conversation) => self.forward_refused(from, &conversation, slot),
-                None => self.refund(from, Kind::Control, 1),
-            },
+            Body::NotOwner { slot, conversation: Some(conversation) } => {
+                self.forward_refused(from, &conversation, slot);
+            }
+            Body::NotOwner { slot, conversation: None } => {
+                self.refund(from, Kind::Control, 1);
+                self.ask_refused(slot);
+            }
         }
     }
 

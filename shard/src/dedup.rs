@@ -251,3 +251,6 @@ fn filter_place(hash: u64, probe: u64) -> (usize, u64) {
     (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -216,6 +216,9 @@ impl Shard {
     /// Lets the oldest durable entries leave memory while there are too many; devices read them from the tables.
     pub(crate) fn trim(&mut self, index: u32) {
         let user = &mut self.users[index];
+        if user.items.len() <= HOT_ENTRIES_MAX && user.bytes() <= HOT_BYTES_MAX {
+            return;
+        }
         let mut bytes: u64 = user.items.iter().map(|item| u64::from(item.bytes)).sum();
         while user.items.len() > HOT_ENTRIES_MAX || bytes > HOT_BYTES_MAX {
             let Some(front) = user.items.front() else { return };

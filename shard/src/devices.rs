@@ -102,6 +102,13 @@ impl Shard {
         !silent.is_empty()
     }
 
+    /// A user that stays in memory has its silent devices detached by the sweep.
+    pub(crate) fn detach_in_sweep(&mut self, user: u32) {
+        if self.users[user].device_count() > 1 && self.detach_silent(user) {
+            self.after_fewer_devices(user);
+        }
+    }
+
     // Rule: detaching (a whole inbox behind)
     /// The inbox is at its mark: devices behind the most advanced one are as far behind as that. True: one was
     /// detached, and the inbox is judged again.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Every slot is looked at once in this time.
-const EXPIRY_ROUND: Duration = Duration::from_secs(6 * 3600);
+const EXPIRY_ROUND: Duration = Duration::from_hours(6);
 const EXPIRED_ROWS_MAX: u32 = 1000;
 const PAGE_ENTRIES_MAX: u32 = 256;
 const PAGE_BYTES_MAX: u64 = 1 << 20;
@@ -162,11 +162,11 @@ impl Shard {
 
     pub(crate) fn expired_loaded(
         &mut self,
-        page: ExpiryPage,
+        page: &ExpiryPage,
         entries: Vec<(UserId, Offset, Entry)>,
         next: Option<(UserId, Offset)>,
     ) {
-        let ExpiryPage::Slot { slot, before } = page else {
+        let ExpiryPage::Slot { slot, before } = *page else {
             unreachable!("a user's page is answered with its inbox");
         };
         self.expiry.is_asking = false;
@@ -330,14 +330,13 @@ impl Shard {
         }
     }
 
-    pub(crate) fn expiry_failed(&mut self, page: ExpiryPage) {
+    /// The tables cannot read the rows: they stay, and a later round tries again.
+    pub(crate) fn expiry_failed(&mut self, page: &ExpiryPage) {
         match page {
             ExpiryPage::Slot { .. } => self.expiry.is_asking = false,
             ExpiryPage::User { user, .. } => {
-                let rare = self.users[user].rare();
-                rare.is_rewriting = false;
-                rare.purge = None;
-                self.users[user].tickets -= 1;
+                self.users[*user].tickets -= 1;
+                self.rewritten(*user);
             }
         }
     }

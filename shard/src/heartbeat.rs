@@ -77,7 +77,7 @@ impl Shard {
         let session = &mut self.sessions[index];
         session.in_flight.release();
         let user = session.user;
-        self.users[user].items.release();
+        self.users[user].tidy(self.now);
         self.arm(index);
     }
 

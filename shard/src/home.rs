@@ -235,16 +235,13 @@ impl Shard {
     /// Takes an item out of the accounts: its row goes, or it never gets one.
     pub(crate) fn forget_item(&mut self, user: u32, item: &Item) {
         let state = &mut self.users[user];
-        match item.ticket {
-            Some(_) => {
-                state.forget_rows(1, u64::from(item.bytes));
-                self.work(user).removes.push(item.offset);
-                self.counters.removed += 1;
-            }
-            None => {
-                state.fresh_entries -= 1;
-                state.fresh_bytes -= u64::from(item.bytes);
-            }
+        if item.ticket.is_some() {
+            state.forget_rows(1, u64::from(item.bytes));
+            self.work(user).removes.push(item.offset);
+            self.counters.removed += 1;
+        } else {
+            state.fresh_entries -= 1;
+            state.fresh_bytes -= u64::from(item.bytes);
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::delivery::Page;
 use crate::expiry::ExpiryPage;
 use crate::io::{Effect, LoadId};
+use crate::owner::DedupAnswer;
 use crate::shard::Shard;
 use crate::timers::Delayed;
 use crate::user::{Device, NOBODY, Waiter};
@@ -105,7 +106,7 @@ impl Shard {
                 self.conversation_loaded(conversation, last);
             }
             (Question::Dedup { conversation }, Loaded::Dedup(row)) => {
-                self.dedup_loaded(conversation, id, Some(row));
+                self.dedup_loaded(conversation, id, DedupAnswer::Told(row));
             }
             (Question::Page(page), Loaded::Inbox { entries, complete }) => {
                 self.page_loaded(&page, entries, complete);
@@ -114,7 +115,7 @@ impl Shard {
                 self.purge_loaded(user, entries, complete);
             }
             (Question::Expiry(page), Loaded::Expired { entries, next }) => {
-                self.expired_loaded(page, entries, next);
+                self.expired_loaded(&page, entries, next);
             }
             (Question::Expiry(page), Loaded::Inbox { entries, complete }) => {
                 self.expiry_page_loaded(page, entries, complete);
@@ -130,10 +131,10 @@ impl Shard {
                 self.loads.retry(self.now, Retry::Watermark { channel, member });
             }
             Question::Conversation { conversation } => self.conversation_failed(conversation),
-            Question::Dedup { conversation } => self.dedup_loaded(conversation, id, None),
+            Question::Dedup { conversation } => self.dedup_loaded(conversation, id, DedupAnswer::Failed),
             Question::Page(page) => self.page_failed(&page, error),
             Question::Purge { user } => self.purge_failed(user),
-            Question::Expiry(page) => self.expiry_failed(page),
+            Question::Expiry(page) => self.expiry_failed(&page),
         }
     }
 
@@ -191,6 +192,7 @@ impl Shard {
                 Waiter::Expiry => self.expiry_user_loaded(index),
             }
         }
+        self.users[index].tidy(self.now);
     }
 
     /// The tables cannot read a user: who logs in is told; mail waits, and the read is tried again.

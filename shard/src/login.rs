@@ -171,22 +171,15 @@ impl Shard {
 
     pub(crate) fn linked_durable(&mut self, conn: ConnId, user: u32) {
         self.users[user].tickets -= 1;
-        let Some(index) = self.session_of(conn) else {
-            // The connection is gone; the device is linked all the same.
-            return self.mark_durable(user);
-        };
-        self.mark_durable(user);
-        self.welcome(index);
-    }
-
-    /// Every device whose row was emitted before is durable now; those of later tickets wait for their own.
-    fn mark_durable(&mut self, user: u32) {
-        if self.users[user].tickets == 0 {
-            for device in self.users[user].devices_mut() {
-                device.is_durable = true;
-            }
+        if let Some(index) = self.session_of(conn) {
+            let place = self.sessions[index].place;
+            self.users[user].device_mut(place).is_durable = true;
         }
+        // Without its connection the device is linked all the same: its next login stores the row once more.
         self.judge_user(user);
+        if let Some(index) = self.session_of(conn) {
+            self.welcome(index);
+        }
     }
 
     fn welcome(&mut self, index: u32) {

@@ -6,7 +6,7 @@
 
 use crate::conversation::{Conversation, Known, Lane, Pending, Submission};
 use crate::dedup::{Key, Lookup};
-use crate::io::Ticket;
+use crate::io::{LoadId, Ticket};
 use crate::loads::Question;
 use crate::mail::Body;
 use crate::recipient::Room;
@@ -31,6 +31,13 @@ enum Verdict {
     Wait,
 }
 
+/// What the dedup table answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DedupAnswer {
+    Told(Option<DedupRow>),
+    Failed,
+}
+
 fn hash_of(payload: &[u8]) -> PayloadHash {
     let digest = Sha256::digest(payload);
     let mut hash = [0; 16];
@@ -48,6 +55,7 @@ impl Shard {
             return self.refuse(request, message_id, &conversation, RejectCode::NotOwner);
         }
         let index = self.conversation(&conversation);
+        self.conversations[index].is_touched = true;
         let Some(sender) = self.member_number(index, &sender) else {
             return self.refuse(request, message_id, &conversation, RejectCode::Forbidden);
         };
@@ -306,22 +314,31 @@ impl Shard {
 
     /// The tables cannot tell the last sequence: nothing of this conversation can be judged.
     pub(crate) fn conversation_failed(&mut self, index: u32) {
-        let id = self.conversations[index].id.clone();
-        while let Some(submission) = self.conversations[index].parked.pop_front() {
-            self.refuse(submission.request, submission.message_id, &id, RejectCode::Busy);
-        }
+        self.refuse_parked(index, RejectCode::Busy);
         self.drop_conversation(index);
     }
 
+    /// Refuses every Send that waits in a conversation.
+    pub(crate) fn refuse_parked(&mut self, index: u32, code: RejectCode) {
+        let Some(state) = self.conversations.at(index) else { return };
+        let id = state.id.clone();
+        while let Some(submission) = self.conversations[index].parked.pop_front() {
+            self.refuse(submission.request, submission.message_id, &id, code);
+        }
+    }
+
     /// The tables answered for a parked Send.
-    pub(crate) fn dedup_loaded(&mut self, index: u32, id: crate::io::LoadId, known: Option<Option<DedupRow>>) {
+    pub(crate) fn dedup_loaded(&mut self, index: u32, id: LoadId, answer: DedupAnswer) {
         let Some(state) = self.conversations.at_mut(index) else { return };
         let horizon = self.dedup.horizon(state.slot);
         for at in 0..state.parked.len() {
             if let Some(submission) = state.parked.at_mut(at)
                 && matches!(submission.known, Known::Asked(asked) if asked == id)
             {
-                submission.known = known.map_or(Known::Failed, |row| Known::Told(row, horizon));
+                submission.known = match answer {
+                    DedupAnswer::Told(row) => Known::Told(row, horizon),
+                    DedupAnswer::Failed => Known::Failed,
+                };
             }
         }
         self.advance(index);

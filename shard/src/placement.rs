@@ -18,7 +18,7 @@ impl Placement {
     /// Slots dealt out in turn to `shards` shards, 1 to [`SHARDS_MAX`].
     #[must_use]
     pub fn even(shards: u16) -> Self {
-        assert!(shards >= 1 && shards <= SHARDS_MAX, "{shards} shards are not 1 to {SHARDS_MAX}");
+        assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards are not 1 to {SHARDS_MAX}");
         let table = (0..SLOTS).map(|slot| ShardId(slot % shards)).collect();
         Self { table, shards }
     }

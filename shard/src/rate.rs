@@ -28,7 +28,17 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// True if it would be the same as a new one.
+    pub(crate) fn is_full(self, now: Mono) -> bool {
+        self.0 <= now
+    }
+}
+
 /// The refill interval of `count` tokens in `period`; a count of 0 never refills.
 pub(crate) fn interval(period: Duration, count: u32) -> Duration {
     period.checked_div(count).unwrap_or(Duration::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::mail::{Body, RecipientState};
 use crate::shard::Shard;
 use foldhash::fast::FixedState;
 use iris_protocol::limits::{UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
-use iris_protocol::{RejectCode, ShardId, UserId};
+use iris_protocol::{RejectCode, ShardId, Slot, UserId};
 use std::hash::BuildHasher;
 
 /// See the module.
@@ -101,6 +101,22 @@ impl Shard {
         if !std::mem::replace(&mut recipient.is_asked, true) {
             let (home, user) = (recipient.home, recipient.user.clone());
             self.request(home, Body::Ask { user });
+        }
+    }
+
+    /// The slot of recipients that were asked for has another owner: their senders try again later.
+    pub(crate) fn ask_refused(&mut self, slot: Slot) {
+        let refused: Vec<u32> = self
+            .recipients
+            .iter()
+            .filter(|(_, recipient)| recipient.is_asked && recipient.user.slot() == slot)
+            .map(|(index, _)| index)
+            .collect();
+        for index in refused {
+            self.recipients[index].is_asked = false;
+            for conversation in std::mem::take(&mut self.recipients[index].waiters) {
+                self.refuse_parked(conversation, RejectCode::NotOwner);
+            }
         }
     }
 

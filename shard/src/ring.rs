@@ -41,10 +41,6 @@ impl<T> Ring<T> {
         self.0.as_ref()?.front()
     }
 
-    pub(crate) fn front_mut(&mut self) -> Option<&mut T> {
-        self.0.as_mut()?.front_mut()
-    }
-
     pub(crate) fn back(&self) -> Option<&T> {
         self.0.as_ref()?.back()
     }

@@ -196,7 +196,7 @@ impl Shard {
             return Ok(());
         }
         let count = self.config.limits.new_conversations_per_hour;
-        let every = interval(Duration::from_secs(3600), count);
+        let every = interval(Duration::from_hours(1), count);
         let now = self.now;
         self.users[user].rare().conversations.take(now, every, count)?;
         self.channels[channel].is_counted = true;

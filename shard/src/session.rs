@@ -161,9 +161,8 @@ impl Shard {
             client_frame::Frame::Ack(ack) => {
                 self.ack(index, Offset(ack.through_offset));
             }
-            client_frame::Frame::Ping(ping) => {
-                let pong = wire::Pong { nonce: ping.nonce };
-                self.send_frame(index, server_frame::Frame::Pong(pong));
+            client_frame::Frame::Ping(wire::Ping { nonce }) => {
+                self.send_frame(index, server_frame::Frame::Pong(wire::Pong { nonce }));
             }
             client_frame::Frame::Pong(_) => {}
             client_frame::Frame::Devices(request) => self.list_devices(index, request.request_id),
@@ -334,3 +333,6 @@ impl Shard {
         }
     }
 }
+
+// See the budget in `user`.
+const _: () = assert!(size_of::<Session>() <= 96);

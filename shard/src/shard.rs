@@ -84,6 +84,7 @@ pub struct Shard {
     pub(crate) dirty_conversations: Delayed<u32>,
     pub(crate) sweep: Sweep,
     pub(crate) expiry: Expiry,
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept for reuse")]
     pub(crate) spare_work: Vec<Box<Work>>,
     pub(crate) next_serial: u32,
     pub(crate) has_storage_room: bool,

@@ -79,7 +79,12 @@ impl Shard {
         let (indices, hand) = part(self.sweep.users, self.users.bound());
         self.sweep.users = hand;
         for index in indices {
-            let Some(user) = self.users.at_mut(index) else { continue };
+            if self.users.at(index).is_none_or(|user| !user.is_loaded) {
+                continue;
+            }
+            self.detach_in_sweep(index);
+            let user = &mut self.users[index];
+            user.tidy(self.now);
             if std::mem::replace(&mut user.is_touched, false) || !self.may_leave(index) {
                 continue;
             }
@@ -98,8 +103,7 @@ impl Shard {
         let has_rare_work =
             user.rare.as_ref().is_some_and(|rare| rare.purge.is_some() || !rare.waiters.is_empty());
         let has_session = user.devices().any(|device| device.session != NOBODY || device.is_dirty);
-        user.is_loaded
-            && user.pins == 0
+        user.pins == 0
             && user.tickets == 0
             && user.work.is_none()
             && !user.is_listed

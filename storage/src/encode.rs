@@ -62,7 +62,11 @@ pub(crate) fn put_op(out: &mut Vec<u8>, op: &Op) {
                 put_varint(out, sequence.0);
             }
         }
-        Op::Remove { .. } | Op::User { .. } | Op::Cursor { .. } | Op::Unlink { .. } | Op::DedupFloor { .. } => {
+        Op::Remove { .. }
+        | Op::User { .. }
+        | Op::Cursor { .. }
+        | Op::Unlink { .. }
+        | Op::DedupFloor { .. } => {
             put_small_op(out, op);
         }
     }

@@ -73,7 +73,8 @@ pub fn check_tables(
     report: &mut FsckReport,
 ) {
     for slot in (0..SLOTS).filter_map(Slot::new) {
-        let mut check = SlotCheck { tables, core, slot, report, sequences: SequenceCheck::default(), rows: 0 };
+        let mut check =
+            SlotCheck { tables, core, slot, report, sequences: SequenceCheck::default(), rows: 0 };
         check.outbox();
         check.dedup();
         let inbox = check.inbox();
@@ -159,7 +160,9 @@ impl SlotCheck<'_> {
         for (conversation, sequence, message_id) in envelopes {
             match waiting.get_mut(&(conversation.clone(), sequence)) {
                 Some(seen) => *seen = true,
-                None => self.damage("outbox", format!("sequence {sequence} of {conversation} waits for nobody")),
+                None => {
+                    self.damage("outbox", format!("sequence {sequence} of {conversation} waits for nobody"))
+                }
             }
             self.sequence("outbox", &conversation, (sequence, message_id));
         }
@@ -187,7 +190,10 @@ impl SlotCheck<'_> {
     ) {
         match self.sequences.last(self.tables, conversation) {
             Ok(last) if sequence > last => {
-                self.damage(place, format!("sequence {sequence} of {conversation} is above its last, {last}"));
+                self.damage(
+                    place,
+                    format!("sequence {sequence} of {conversation} is above its last, {last}"),
+                );
             }
             Ok(_) => {}
             Err(error) => self.damage("sequence", error.to_string()),
@@ -233,7 +239,8 @@ impl SlotCheck<'_> {
                 let mark = marks.get(&key).copied().unwrap_or_default();
                 if mark < *highest {
                     let conversation = String::from_utf8_lossy(conversation).into_owned();
-                    let text = format!("{user} holds sequence {highest} of {conversation}, the mark is {mark}");
+                    let text =
+                        format!("{user} holds sequence {highest} of {conversation}, the mark is {mark}");
                     self.damage("watermarks", text);
                 }
             }

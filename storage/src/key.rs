@@ -145,7 +145,7 @@ impl KeyRange {
 
 /// The slot of a user's or group's id.
 pub(crate) fn slot_of_id(id: &[u8]) -> Slot {
-    let number = u16::try_from(xxh3_64(id) % u64::from(SLOTS)).ok();
+    let number = xxh3_64(id).checked_rem(u64::from(SLOTS)).and_then(|number| u16::try_from(number).ok());
     let slot = number.and_then(Slot::new);
     assert!(slot.is_some(), "a remainder of {SLOTS} is a slot");
     slot.unwrap_or_else(|| Slot::of(""))
@@ -161,7 +161,11 @@ pub(crate) fn slot_of_conversation(conversation: &[u8]) -> Slot {
 }
 
 /// The dedup key of a message.
-pub(crate) fn dedup<'a>(conversation: &'a ConversationId, sender: &'a UserId, message_id: &'a MessageId) -> Key<'a> {
+pub(crate) fn dedup<'a>(
+    conversation: &'a ConversationId,
+    sender: &'a UserId,
+    message_id: &'a MessageId,
+) -> Key<'a> {
     Key::Dedup {
         slot: conversation.slot(),
         day: message_id.minted_at().day(),
@@ -195,9 +199,7 @@ pub(crate) fn parse(table: Table, key: &[u8]) -> Result<Key<'_>, DecodeError> {
             message_id: reader.array()?,
         },
         Table::Inbox => Key::Inbox { slot, user: id(&mut reader)?, offset: Offset(reader.u64()?) },
-        Table::Watermarks => {
-            Key::Watermark { slot, user: id(&mut reader)?, conversation: id(&mut reader)? }
-        }
+        Table::Watermarks => Key::Watermark { slot, user: id(&mut reader)?, conversation: id(&mut reader)? },
         Table::Users => Key::User { slot, user: id(&mut reader)? },
         Table::Cursors => Key::Cursor { slot, user: id(&mut reader)?, device: id(&mut reader)? },
         Table::Floor => Key::Floor { slot },

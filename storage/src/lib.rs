@@ -22,8 +22,8 @@
 
 mod codec;
 mod encode;
-pub mod fsck;
 pub mod engine;
+pub mod fsck;
 mod key;
 pub mod load;
 pub mod log;

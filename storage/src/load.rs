@@ -103,6 +103,9 @@ pub enum LoadError {
     },
 }
 
+/// A user with a full inbox: the row, and the devices' cursors by id.
+pub type CrowdedUser = (UserId, UserRow, Vec<(DeviceId, CursorRow)>);
+
 /// What a shard needs to know before it serves: read once from its tables after recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootState {
@@ -113,7 +116,7 @@ pub struct BootState {
     /// By slot: first day kept in dedup, and the highest id time ever stored.
     pub floors: Vec<(Slot, u32, Wall)>,
     /// Rows of users whose inbox holds at least `full_from` entries or bytes, with their devices' cursors.
-    pub crowded: Vec<(UserId, UserRow, Vec<(DeviceId, CursorRow)>)>,
+    pub crowded: Vec<CrowdedUser>,
     /// Rows in the dedup table, estimated.
     pub dedup_rows: u64,
 }

@@ -13,11 +13,11 @@
 //! - The operations of one append are in one record.
 //! - A segment is used again only when the tables hold everything in it, flushed.
 
+use crate::codec::wide;
 use crate::number::{LogKey, Mark, RecordNumber, SegmentId, SegmentSequence, Ticket, Vouch};
 use crate::op::Op;
 use crate::record::{DurableRecord, RECORD_AT, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, RecordBuilder};
 use crate::segment::{Padding, SEGMENT_BYTES, SEGMENT_HEAD_BYTES, SegmentHead};
-use crate::codec::wide;
 use iris_protocol::Generation;
 use std::collections::VecDeque;
 
@@ -56,8 +56,16 @@ impl LogConfig {
     fn check(&self) {
         let record = self.padding.up(self.record_bytes_max.saturating_add(RECORD_HEAD_BYTES));
         let least = wide(SEGMENT_HEAD_BYTES.saturating_add(record));
-        assert!(self.segment_bytes >= least, "segment of {} bytes, a record needs {least}", self.segment_bytes);
-        assert!(self.segment_bytes.is_multiple_of(4096), "segment of {} bytes, not of blocks", self.segment_bytes);
+        assert!(
+            self.segment_bytes >= least,
+            "segment of {} bytes, a record needs {least}",
+            self.segment_bytes
+        );
+        assert!(
+            self.segment_bytes.is_multiple_of(4096),
+            "segment of {} bytes, not of blocks",
+            self.segment_bytes
+        );
     }
 }
 
@@ -331,16 +339,19 @@ impl RecordLog {
 
     /// True if records wait for a segment: ask [`RecordLog::needs_segment`], or flush the tables.
     pub fn is_stalled(&self) -> bool {
-        let Some(body) = self.full.front().map(|full| full.builder.body_bytes()).or_else(|| {
-            (self.open.ops() > 0).then(|| self.open.body_bytes())
-        }) else {
+        let Some(body) = self
+            .full
+            .front()
+            .map(|full| full.builder.body_bytes())
+            .or_else(|| (self.open.ops() > 0).then(|| self.open.body_bytes()))
+        else {
             return false;
         };
         let total = wide(self.config.padding.up(RECORD_HEAD_BYTES.saturating_add(body)));
         let end = self.position.offset.saturating_add(total);
         let fits = self.position.used.last().is_some_and(|segment| end <= segment.bytes);
         let needed = wide(SEGMENT_HEAD_BYTES).saturating_add(total);
-        !(fits && !self.position.sealed) && !self.position.free.iter().any(|(_, bytes)| *bytes >= needed)
+        (!fits || self.position.sealed) && !self.position.free.iter().any(|(_, bytes)| *bytes >= needed)
     }
 
     /// The tables hold every record up to this one, flushed: segments wholly behind it are free again.

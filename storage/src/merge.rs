@@ -100,7 +100,10 @@ pub struct Merger {
 
 impl std::fmt::Debug for Merger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Merger").field("applied", &self.applied).field("rows", &self.rows()).finish_non_exhaustive()
+        f.debug_struct("Merger")
+            .field("applied", &self.applied)
+            .field("rows", &self.rows())
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +191,11 @@ impl Merger {
     ///
     /// # Errors
     /// [`TableError`]: end the process.
-    pub fn fill(&mut self, tables: &mut dyn Tables, spent: &mut dyn FnMut(Vec<u8>)) -> Result<(), TableError> {
+    pub fn fill(
+        &mut self,
+        tables: &mut dyn Tables,
+        spent: &mut dyn FnMut(Vec<u8>),
+    ) -> Result<(), TableError> {
         if self.is_empty() {
             return Ok(());
         }
@@ -219,7 +226,9 @@ impl Merger {
     fn settle_raised(&mut self, tables: &dyn Tables) -> Result<(), TableError> {
         let mut stored = Vec::new();
         for at in 0..self.rows.len() {
-            let Some(row) = self.rows.get(at).copied().filter(|row| row.state == State::Raised) else { continue };
+            let Some(row) = self.rows.get(at).copied().filter(|row| row.state == State::Raised) else {
+                continue;
+            };
             let key = self.key(&row);
             let mut state = State::Put;
             if tables.get(row.table, key, &mut stored)? {

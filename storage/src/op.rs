@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 use iris_protocol::{
-    ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId, Wall,
+    ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
+    Wall,
 };
 use std::sync::Arc;
 

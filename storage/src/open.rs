@@ -100,7 +100,11 @@ impl OpenRequest {
             random: 0,
             segment_bytes: crate::segment::SEGMENT_BYTES,
             record_bytes_max: crate::record::RECORD_BYTES_MAX,
-            boot: BootLimits { crowded_entries: u32::MAX, crowded_bytes: u64::MAX, dedup_rows_checked: 1 << 20 },
+            boot: BootLimits {
+                crowded_entries: u32::MAX,
+                crowded_bytes: u64::MAX,
+                dedup_rows_checked: 1 << 20,
+            },
         }
     }
 
@@ -215,8 +219,10 @@ pub enum OpenError {
         cores: usize,
     },
     /// META is older than the data.
-    #[error("the tables of core {core} were written by generation {found}, META knows {known} only: META is from an older \
-             backup; restore the whole data directory from one backup")]
+    #[error(
+        "the tables of core {core} were written by generation {found}, META knows {known} only: META is from an older \
+             backup; restore the whole data directory from one backup"
+    )]
     MetaOlder {
         /// The core.
         core: u16,
@@ -226,7 +232,9 @@ pub enum OpenError {
         known: Generation,
     },
     /// The clock moved too far.
-    #[error("the host's clock is {days} days ahead of the data directory's: correct it, or start with --accept-clock")]
+    #[error(
+        "the host's clock is {days} days ahead of the data directory's: correct it, or start with --accept-clock"
+    )]
     ClockJump {
         /// Whole days.
         days: u64,
@@ -343,7 +351,16 @@ pub fn open_directory<D: Databases>(
     observe(OpenStep::GenerationRaised)?;
     let Judged { clock, new_incarnation, .. } = found;
     let generation = file.meta().generation;
-    Ok(OpenedDirectory { lock, meta: file, cores, clock, generation, generations_run_out, new_incarnation, moved })
+    Ok(OpenedDirectory {
+        lock,
+        meta: file,
+        cores,
+        clock,
+        generation,
+        generations_run_out,
+        new_incarnation,
+        moved,
+    })
 }
 
 fn open_one<D: Databases>(
@@ -424,7 +441,12 @@ impl Judged {
         Ok(Self { clock: meta.clock.max(request.wall), origin, new_incarnation, host_lost_writes: lost })
     }
 
-    fn core_plan(&self, meta: &Meta, request: &OpenRequest, (core, generation): (u16, Generation)) -> CorePlan {
+    fn core_plan(
+        &self,
+        meta: &Meta,
+        request: &OpenRequest,
+        (core, generation): (u16, Generation),
+    ) -> CorePlan {
         CorePlan {
             core,
             key: meta.log_key.of_core(core),

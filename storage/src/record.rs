@@ -276,7 +276,13 @@ impl RecordBuilder {
     }
 
     /// Pads, numbers and checks the record.
-    pub(crate) fn seal(self, key: LogKey, padding: Padding, after: Mark, generation: Generation) -> DurableRecord {
+    pub(crate) fn seal(
+        self,
+        key: LogKey,
+        padding: Padding,
+        after: Mark,
+        generation: Generation,
+    ) -> DurableRecord {
         let body_bytes = self.body_bytes();
         let total_bytes = padding.up(RECORD_HEAD_BYTES.saturating_add(body_bytes));
         let Self { mut bytes, ops } = self;

@@ -76,7 +76,9 @@ pub struct RecoveryReport {
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     /// The disk cannot be read or written.
-    #[error("cannot {what} log segment {segment}: {source}; check the disk and file permissions, then start again")]
+    #[error(
+        "cannot {what} log segment {segment}: {source}; check the disk and file permissions, then start again"
+    )]
     Io {
         /// The attempt.
         what: &'static str,
@@ -101,8 +103,10 @@ pub enum RecoveryError {
         readable: RecordNumber,
     },
     /// A record does not name its predecessor.
-    #[error("record {number} in segment {segment} does not follow its predecessor: the log is mixed from two \
-             histories; restore the data directory from one backup")]
+    #[error(
+        "record {number} in segment {segment} does not follow its predecessor: the log is mixed from two \
+             histories; restore the data directory from one backup"
+    )]
     BrokenChain {
         /// The record.
         number: RecordNumber,
@@ -110,13 +114,17 @@ pub enum RecoveryError {
         segment: SegmentId,
     },
     /// A segment between others, or the last one, is not there.
-    #[error("log segment with sequence {sequence} is missing: put the file back or restore the data directory from a backup")]
+    #[error(
+        "log segment with sequence {sequence} is missing: put the file back or restore the data directory from a backup"
+    )]
     MissingSegment {
         /// Its place in the log.
         sequence: SegmentSequence,
     },
     /// Two files claim the same place.
-    #[error("segments {segment} and {other} have the same place in the log: remove the file that was copied in")]
+    #[error(
+        "segments {segment} and {other} have the same place in the log: remove the file that was copied in"
+    )]
     DoubleSegment {
         /// One file.
         segment: SegmentId,
@@ -124,8 +132,10 @@ pub enum RecoveryError {
         other: SegmentId,
     },
     /// The log ends before what the data directory vouches for.
-    #[error("the log ends at record {last}, but record {vouched} was durable: acknowledged messages are lost; restore \
-             the data directory from a backup")]
+    #[error(
+        "the log ends at record {last}, but record {vouched} was durable: acknowledged messages are lost; restore \
+             the data directory from a backup"
+    )]
     EndsBeforeVouched {
         /// The last readable record.
         last: RecordNumber,
@@ -133,7 +143,9 @@ pub enum RecoveryError {
         vouched: RecordNumber,
     },
     /// The log ends before what the tables hold.
-    #[error("the log ends at record {last}, but the tables hold record {applied}: restore log and tables from the same backup")]
+    #[error(
+        "the log ends at record {last}, but the tables hold record {applied}: restore log and tables from the same backup"
+    )]
     EndsBeforeTables {
         /// The last readable record.
         last: RecordNumber,
@@ -141,7 +153,9 @@ pub enum RecoveryError {
         applied: RecordNumber,
     },
     /// The log begins after what the tables hold.
-    #[error("the log begins at record {first}, but the tables end at record {applied}: restore log and tables from the same backup")]
+    #[error(
+        "the log begins at record {first}, but the tables end at record {applied}: restore log and tables from the same backup"
+    )]
     BeginsAfterTables {
         /// The first record.
         first: RecordNumber,
@@ -149,14 +163,18 @@ pub enum RecoveryError {
         applied: RecordNumber,
     },
     /// The tables were filled from another log.
-    #[error("record {number} of the log is not the one in the tables: restore log and tables from the same backup")]
+    #[error(
+        "record {number} of the log is not the one in the tables: restore log and tables from the same backup"
+    )]
     OtherHistory {
         /// The record that both name.
         number: RecordNumber,
     },
     /// A record of a generation that the data directory does not know yet.
-    #[error("record {number} was written by generation {generation}, but META knows {known} only: META is from an older \
-             backup; restore the whole data directory from one backup")]
+    #[error(
+        "record {number} was written by generation {generation}, but META knows {known} only: META is from an older \
+             backup; restore the whole data directory from one backup"
+    )]
     LaterGeneration {
         /// The record.
         number: RecordNumber,
@@ -219,7 +237,8 @@ struct Found {
 }
 
 fn find_segments(files: &mut dyn LogFiles, key: LogKey) -> Result<Vec<Found>, RecoveryError> {
-    let ids = files.list().map_err(|source| RecoveryError::Io { what: "list", segment: SegmentId(0), source })?;
+    let ids =
+        files.list().map_err(|source| RecoveryError::Io { what: "list", segment: SegmentId(0), source })?;
     let mut block = vec![0_u8; crate::segment::SEGMENT_HEAD_BYTES];
     let mut found = Vec::new();
     for id in ids {
@@ -232,7 +251,11 @@ fn find_segments(files: &mut dyn LogFiles, key: LogKey) -> Result<Vec<Found>, Re
     Ok(found)
 }
 
-fn scan(window: &mut Window<'_>, segments: &[Found], above: RecordNumber) -> Result<Vec<Scanned>, RecoveryError> {
+fn scan(
+    window: &mut Window<'_>,
+    segments: &[Found],
+    above: RecordNumber,
+) -> Result<Vec<Scanned>, RecoveryError> {
     let mut readable = Vec::new();
     for segment in segments {
         window.scan(segment.id, segment.bytes, above, &mut readable)?;
@@ -283,9 +306,10 @@ impl<'a> Walk<'a> {
         let next = self.plan.applied.number.next();
         let Some(index) = self.chain.iter().rposition(|(_, head)| head.first <= next) else {
             return match self.chain.first() {
-                Some((_, head)) if !self.plan.host_lost_writes => {
-                    Err(RecoveryError::BeginsAfterTables { first: head.first, applied: self.plan.applied.number })
-                }
+                Some((_, head)) if !self.plan.host_lost_writes => Err(RecoveryError::BeginsAfterTables {
+                    first: head.first,
+                    applied: self.plan.applied.number,
+                }),
                 Some(_) | None => {
                     self.last = self.plan.applied;
                     Ok(None)
@@ -416,11 +440,11 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let own = |found: &&Scanned| found.number == applied.number && found.checksum == applied.checksum;
-        let next = |found: &&Scanned| {
-            found.number == applied.number.next() && found.previous == applied.checksum
-        };
+        let next =
+            |found: &&Scanned| found.number == applied.number.next() && found.previous == applied.checksum;
         let found = readable.iter().find(own).or_else(|| readable.iter().find(next)).copied();
-        let index = found.and_then(|found| self.chain.iter().position(|(segment, _)| segment.id == found.segment));
+        let index =
+            found.and_then(|found| self.chain.iter().position(|(segment, _)| segment.id == found.segment));
         if let (Some(found), Some(index)) = (found, index) {
             let number = RecordNumber(found.number.0.saturating_sub(1));
             self.last = Mark { number, checksum: found.previous, generation: applied.generation };
@@ -447,10 +471,17 @@ impl<'a> Walk<'a> {
 
     fn refuse_holes(&self, readable: &[Scanned]) -> Result<(), RecoveryError> {
         let last = self.last.number;
-        if let Some(found) = readable.iter().filter(|found| found.number > last).min_by_key(|found| found.number) {
+        if let Some(found) =
+            readable.iter().filter(|found| found.number > last).min_by_key(|found| found.number)
+        {
             let (index, offset) = self.end.unwrap_or_default();
             let segment = self.chain.get(index).map_or(found.segment, |(found, _)| found.id);
-            return Err(RecoveryError::Damaged { number: last.next(), segment, offset, readable: found.number });
+            return Err(RecoveryError::Damaged {
+                number: last.next(),
+                segment,
+                offset,
+                readable: found.number,
+            });
         }
         let sequence = self.walked.last().map_or(SegmentSequence(0), |segment| segment.sequence);
         let later = self.chain.iter().any(|(_, head)| head.sequence > sequence);
@@ -488,13 +519,16 @@ impl<'a> Walk<'a> {
     ) -> Result<(LogPosition, RecoveryReport), RecoveryError> {
         let tail = self.cut(files)?;
         let current = self.walked.last().map(|segment| segment.id);
-        let needed = |segment: &&SegmentState| segment.last > self.plan.applied.number || Some(segment.id) == current;
+        let needed =
+            |segment: &&SegmentState| segment.last > self.plan.applied.number || Some(segment.id) == current;
         let used: Vec<_> = self.walked.iter().filter(needed).copied().collect();
         let in_use = |id: SegmentId| used.iter().any(|segment| segment.id == id);
-        let free = self.all.iter().filter(|found| !in_use(found.id)).map(|found| (found.id, found.bytes)).collect();
+        let free =
+            self.all.iter().filter(|found| !in_use(found.id)).map(|found| (found.id, found.bytes)).collect();
         let padding = self.end.and_then(|(index, _)| self.chain.get(index)).map(|(_, head)| head.padding);
         let highest = self.chain.last().map_or(SegmentSequence(0), |(_, head)| head.sequence);
-        let sequence = self.walked.last().map_or(highest.max(self.plan.vouched.segment), |last| last.sequence);
+        let sequence =
+            self.walked.last().map_or(highest.max(self.plan.vouched.segment), |last| last.sequence);
         let position = LogPosition {
             last: self.last,
             used,

@@ -4,9 +4,9 @@
 //! - The effect of an operation depends on nothing but the operation and the rows.
 //! - A mark of a message replaces the mark before it, since a home takes sequences in order; a gap's only raises it.
 
+use crate::codec::{DecodeError, Reader};
 use crate::key::{Key, slot_of_conversation, slot_of_id};
 use crate::view::{EntryView, Number, OpView, Piece};
-use crate::codec::{DecodeError, Reader};
 use iris_protocol::{Offset, Sequence, Slot, Wall};
 
 /// A value to be stored: a piece of the record, or some bytes of its own.

@@ -99,7 +99,9 @@ impl Table {
     pub(crate) fn puts_once(self) -> bool {
         match self {
             Self::Outbox | Self::OutboxPending | Self::Dedup | Self::Inbox => true,
-            Self::Sequence | Self::Watermarks | Self::Users | Self::Cursors | Self::Floor | Self::Facts => false,
+            Self::Sequence | Self::Watermarks | Self::Users | Self::Cursors | Self::Floor | Self::Facts => {
+                false
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the tests share: ids, operations that a shard could make, a model of the tables, and a disk.
 
+use crate::codec::put_varint;
 use crate::encode::{put_cursor_row, put_entry, put_envelope, put_user_row};
 use crate::key::{self, Key, KeyRange};
-use crate::codec::put_varint;
 use crate::log::{LogConfig, LogPosition, RecordLog};
 use crate::number::{LogKey, RecordNumber};
 use crate::op::{CursorRow, Entry, Op, UserRow};
@@ -12,8 +12,8 @@ use crate::segment::{LogFiles, MemoryLog, Padding};
 use crate::tables::{Next, Table, Tables};
 use bytes::Bytes;
 use iris_protocol::{
-    ConversationId, DeviceId, Envelope, GapReason, Generation, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
-    Wall,
+    ConversationId, DeviceId, Envelope, GapReason, Generation, MessageId, Offset, PayloadHash, Sequence,
+    Slot, UserId, Wall,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -189,7 +189,7 @@ impl Traffic {
         *n += 1;
         let offset = Offset::new(Generation(1), *n);
         offsets.push(offset);
-        let entry = if much % 3 == 0 {
+        let entry = if much.is_multiple_of(3) {
             let through = Sequence(u64::from(much) / 3);
             Entry::Gap { conversation, from: Sequence(1), through, reason: GapReason::InboxFull }
         } else {
@@ -316,7 +316,8 @@ impl Model {
 
     fn raise_floor(&mut self, slot: Slot, to: FloorRow) {
         let key = Key::Floor { slot };
-        let before = self.rows.get(&(Table::Floor, key.to_vec())).map(|value| FloorRow::from_value(value).unwrap());
+        let before =
+            self.rows.get(&(Table::Floor, key.to_vec())).map(|value| FloorRow::from_value(value).unwrap());
         let before = before.unwrap_or_default();
         let after = FloorRow {
             first_day: before.first_day.max(to.first_day),

@@ -9,7 +9,8 @@ use crate::encode::{reason_of, tag};
 use crate::op::{CursorRow, DedupRow, Entry, Op, UserRow};
 use bytes::Bytes;
 use iris_protocol::{
-    ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId, Wall,
+    ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
+    Wall,
 };
 use std::str;
 use std::sync::Arc;
@@ -156,8 +157,10 @@ impl<'a> EnvelopeView<'a> {
 
     /// The day of the id's time: part of the dedup key.
     pub(crate) fn minted_at(&self) -> Wall {
-        let [a, b, c, d, e, f, ..] = *self.message_id;
-        Wall(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+        let mut time = [0; 8];
+        let (_, low) = time.split_at_mut(2);
+        low.copy_from_slice(self.message_id.first_chunk::<6>().unwrap_or(&[0; 6]));
+        Wall(u64::from_be_bytes(time))
     }
 
     pub(crate) fn to_envelope(self) -> Result<Envelope, DecodeError> {

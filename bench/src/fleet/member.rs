@@ -50,6 +50,8 @@ pub(super) struct Member {
     session: Session,
     durability: Durability,
     greeted: bool,
+    online: bool,
+    connecting_since: Mono,
     line: Line,
     sent: u64,
     under_way: VecDeque<(Number, Mono)>,
@@ -64,6 +66,7 @@ impl Member {
             ack_delay: NEVER,
             jitter_seed: u64::from(id.0),
             outbox_max: usize::MAX,
+            backoff: plan.backoff,
             ..SessionConfig::default()
         };
         Self {
@@ -78,6 +81,8 @@ impl Member {
             partner,
             durability: plan.durability,
             greeted: false,
+            online: false,
+            connecting_since: Mono(0),
             line: if plan.fresh { Line::from_the_start() } else { Line::from_anywhere() },
             sent: 0,
             under_way: VecDeque::new(),
@@ -93,6 +98,17 @@ impl Member {
     /// Messages of the partner, who sent so many, that never came.
     pub(super) fn missing_count(&self, sent: u64) -> u64 {
         self.stream.missing_count(sent)
+    }
+
+    /// A connection is on its way.
+    pub(super) fn connecting(&mut self, link: LinkId, now: Mono) {
+        self.link = Some(link);
+        self.connecting_since = now;
+    }
+
+    /// The connection is gone; true if the member was logged in.
+    pub(super) fn go_offline(&mut self) -> bool {
+        std::mem::take(&mut self.online)
     }
 
     pub(super) fn connected(&mut self, now: Mono) {
@@ -155,14 +171,15 @@ impl Member {
     fn event(&mut self, now: Mono, event: Event, tally: &mut Tally, notes: &mut Vec<Note>) {
         match event {
             Event::Welcome(welcome) => {
-                tally.logged_in += usize::from(!std::mem::replace(&mut self.greeted, true));
+                self.online = true;
+                tally.welcome(!std::mem::replace(&mut self.greeted, true), now.since(self.connecting_since));
                 if welcome.durability != Some(self.durability) {
                     tally.server_faults += 1;
                     tally.complain(|| format!("Welcome promises {:?}", welcome.durability));
                 }
             }
             Event::Message(message) => self.message(now, &message, tally, notes),
-            Event::Duplicate { .. } => tally.faults.duplicated += 1,
+            Event::Duplicate { .. } => tally.repeats += 1,
             Event::Accepted(accepted) => {
                 if let Some(intended) = self.answered(accepted.message_id) {
                     tally.record_ack(intended, now);

@@ -11,6 +11,7 @@ use crate::schedule::Window;
 use iris_protocol::Mono;
 use iris_reactor::CloseCause;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Counters of a running thread, for progress and backlog.
 #[derive(Debug, Default)]
@@ -84,8 +85,18 @@ pub struct Tally {
     pub server_faults: u64,
     /// What was wrong.
     pub faults: Faults,
-    /// Devices logged in.
+    /// Devices that logged in at least once.
     pub logged_in: usize,
+    /// Devices that are logged in now.
+    pub online: usize,
+    /// Logins after a device's first.
+    pub returns: u64,
+    /// Connections that the load ended by itself.
+    pub cut_off: u64,
+    /// Envelopes that came again and were recognised by the session: allowed after a return only.
+    pub repeats: u64,
+    /// Begin of a connection to its Welcome.
+    pub login: Latencies,
     complaint: Option<String>,
 }
 
@@ -117,6 +128,11 @@ impl Tally {
             server_faults: 0,
             faults: Faults::default(),
             logged_in: 0,
+            online: 0,
+            returns: 0,
+            cut_off: 0,
+            repeats: 0,
+            login: Latencies::new(),
             complaint: None,
         }
     }
@@ -141,9 +157,20 @@ impl Tally {
         self.server_faults += other.server_faults;
         self.faults.add(other.faults);
         self.logged_in += other.logged_in;
+        self.online += other.online;
+        self.returns += other.returns;
+        self.cut_off += other.cut_off;
+        self.repeats += other.repeats;
+        self.login.merge(&other.login);
         if self.complaint.is_none() {
             self.complaint.clone_from(&other.complaint);
         }
+    }
+
+    /// Messages that came twice. After a return a repeat is no fault: the device's acknowledgement may have been lost.
+    pub fn duplicated(&self) -> u64 {
+        let repeats = if self.returns == 0 { self.repeats } else { 0 };
+        self.faults.duplicated + repeats
     }
 
     /// What makes this run a failure; `None` if nothing does. With `verify` off, only missing traffic.
@@ -158,7 +185,7 @@ impl Tally {
         let mut wrong = Vec::new();
         for (count, what) in [
             (faults.lost, "lost"),
-            (faults.duplicated, "duplicated"),
+            (self.duplicated(), "duplicated"),
             (faults.reordered, "reordered"),
             (faults.corrupted, "corrupted"),
             (faults.holes, "out of sequence in their conversation"),
@@ -187,8 +214,25 @@ impl Tally {
         }
     }
 
+    pub(super) fn welcome(&mut self, first: bool, login: Duration) {
+        self.online += 1;
+        if first {
+            self.logged_in += 1;
+        } else {
+            self.returns += 1;
+        }
+        self.login.record(login);
+    }
+
+    pub(super) fn offline(&mut self, was_online: bool) {
+        self.online -= usize::from(was_online);
+    }
+
     pub(super) fn take_logins(&mut self, before: &Self) {
         self.logged_in = before.logged_in;
+        self.online = before.online;
+        self.returns = before.returns;
+        self.login = before.login.clone();
         self.disconnects = before.disconnects;
         self.complaint.clone_from(&before.complaint);
     }
@@ -264,9 +308,10 @@ mod tests {
     /// Seen to fail when: any of them is left out of the verdict.
     #[test]
     fn every_kind_of_fault_fails_a_run() {
-        let breaks: [fn(&mut Tally); 8] = [
+        let breaks: [fn(&mut Tally); 9] = [
             |tally| tally.faults.lost = 1,
             |tally| tally.faults.duplicated = 1,
+            |tally| tally.repeats = 1,
             |tally| tally.faults.reordered = 1,
             |tally| tally.faults.corrupted = 1,
             |tally| tally.faults.holes = 1,
@@ -283,6 +328,19 @@ mod tests {
             assert!(sum.verdict(true).is_some(), "fault {kind} of another thread");
             assert_eq!(broken.verdict(false), None, "fault {kind}, not verified");
         }
+    }
+
+    /// An envelope that comes again is a fault, unless a device came back before.
+    /// Seen to fail when: returns are not asked for.
+    #[test]
+    fn a_repeat_after_a_return_is_allowed() {
+        let mut tally = tally();
+        tally.repeats = 3;
+        assert_eq!(tally.duplicated(), 3);
+        tally.welcome(false, Duration::ZERO);
+        assert_eq!((tally.duplicated(), tally.verdict(true)), (0, None));
+        tally.faults.duplicated = 1;
+        assert_eq!(tally.duplicated(), 1);
     }
 
     /// Only messages meant to leave inside the window have latencies; all are counted.

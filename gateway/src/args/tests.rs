@@ -30,7 +30,10 @@ fn serve_takes_its_flags() {
 #[test]
 fn a_setting_needs_key_and_value() {
     for setting in ["server.shards", "shards=2", "=2"] {
-        assert!(matches!(task(&format!("serve --set {setting}")), Err(UsageError::Setting { .. })), "{setting}");
+        assert!(
+            matches!(task(&format!("serve --set {setting}")), Err(UsageError::Setting { .. })),
+            "{setting}"
+        );
     }
 }
 
@@ -39,7 +42,9 @@ fn a_setting_needs_key_and_value() {
 #[test]
 fn a_pattern_makes_valid_users() {
     let issue = |rest: &str| task(&format!("token issue --key k --device d1 {rest}"));
-    let Ok(Task::TokenIssue(plan)) = issue("--users u%d.x --count 11 --out f") else { panic!("not a plan to issue") };
+    let Ok(Task::TokenIssue(plan)) = issue("--users u%d.x --count 11 --out f") else {
+        panic!("not a plan to issue")
+    };
     let Bearers::Many(many) = plan.bearers else { panic!("not many") };
     assert_eq!(many.user(0).unwrap().as_str(), "u0.x");
     assert_eq!(many.user(10).unwrap().as_str(), "u10.x");
@@ -60,7 +65,13 @@ fn a_pattern_makes_valid_users() {
 fn one_user_or_many_but_not_both() {
     let issue = "token issue --key k --device d1";
     assert!(!refused_by_clap(&format!("{issue} --user a")));
-    for rest in ["", "--user a --users u%d --count 1 --out f", "--users u%d", "--users u%d --count 2", "--user a --count 2"] {
+    for rest in [
+        "",
+        "--user a --users u%d --count 1 --out f",
+        "--users u%d",
+        "--users u%d --count 2",
+        "--user a --count 2",
+    ] {
         assert!(refused_by_clap(&format!("{issue} {rest}")), "{rest}");
     }
 }
@@ -71,7 +82,10 @@ fn one_user_or_many_but_not_both() {
 fn a_wrong_duration_or_id_is_named_by_its_flag() {
     let issue = |rest: &str| task(&format!("token issue --key k {rest}"));
     for ttl in ["25h", "2d", "0s", "999ms"] {
-        assert!(matches!(issue(&format!("--user a --device d --ttl {ttl}")), Err(UsageError::Lifetime)), "{ttl}");
+        assert!(
+            matches!(issue(&format!("--user a --device d --ttl {ttl}")), Err(UsageError::Lifetime)),
+            "{ttl}"
+        );
     }
     let duration = issue("--user a --device d --ttl day").unwrap_err().to_string();
     assert!(duration.contains("--ttl"), "{duration}");

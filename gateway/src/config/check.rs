@@ -76,7 +76,7 @@ impl Config {
         problems.unless(!self.tokens.audience.is_empty(), "tokens.audience", "must not be empty");
         problems.unless(!self.tokens.issuer.is_empty(), "tokens.issuer", "must not be empty");
         let leeway = self.tokens.leeway.0;
-        problems.unless(leeway <= Duration::from_secs(300), "tokens.leeway", "at most 5m");
+        problems.unless(leeway <= Duration::from_mins(5), "tokens.leeway", "at most 5m");
         problems.unless((1..=1 << 20).contains(&self.tokens.cache), "tokens.cache", "1 to 1048576");
     }
 
@@ -97,7 +97,7 @@ impl Config {
         problems.unless(!same, "listen.plaintext", "the same address as listen.tls");
         problems.unless((1..=1 << 16).contains(&self.listen.backlog), "listen.backlog", "1 to 65536");
         let drain = self.server.drain.0;
-        problems.unless(drain <= Duration::from_secs(3600), "server.drain", "at most 1h");
+        problems.unless(drain <= Duration::from_hours(1), "server.drain", "at most 1h");
     }
 
     fn storage_sizes(&self, problems: &mut Problems) {
@@ -106,7 +106,7 @@ impl Config {
         problems.unless(fits, "storage.segment_bytes", "16MiB to 4GiB");
         problems.unless(segment.is_multiple_of(BLOCK_BYTES), "storage.segment_bytes", "a multiple of 4KiB");
         let fill = self.storage.fill_interval.0;
-        let fits = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&fill);
+        let fits = (Duration::from_millis(1)..=Duration::from_mins(1)).contains(&fill);
         problems.unless(fits, "storage.fill_interval", "1ms to 1m");
         problems.unless(self.storage.write_buffer.0 >= 8 << 20, "storage.write_buffer", "at least 8MiB");
         problems.unless(self.storage.block_cache.0 >= 1 << 20, "storage.block_cache", "at least 1MiB");
@@ -122,12 +122,16 @@ impl Config {
         problems.unless(limits.devices >= 1, "limits.devices", "at least 1");
         problems.unless(limits.sends_per_second >= 1, "limits.sends_per_second", "at least 1");
         problems.unless(limits.sends_burst >= 1, "limits.sends_burst", "at least 1");
-        problems.unless(limits.new_conversations_per_hour >= 1, "limits.new_conversations_per_hour", "at least 1");
+        problems.unless(
+            limits.new_conversations_per_hour >= 1,
+            "limits.new_conversations_per_hour",
+            "at least 1",
+        );
         let heartbeat = limits.heartbeat.0;
         let fits = (Duration::from_secs(1)..=HEARTBEAT_MAX).contains(&heartbeat);
         problems.unless(fits, "limits.heartbeat", "1s to 10m");
         let login = limits.login.0;
-        let fits = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&login);
+        let fits = (Duration::from_millis(100)..=Duration::from_mins(1)).contains(&login);
         problems.unless(fits, "limits.login", "100ms to 1m");
         let second = Duration::from_secs(1);
         problems.unless(limits.dedup.0 >= second, "limits.dedup", "at least 1s");
@@ -140,7 +144,11 @@ impl Config {
         let tables = &self.connections;
         problems.unless((1..=256).contains(&tables.rings), "connections.rings", "1 to 256");
         let descriptors = tables.descriptors_per_ring;
-        problems.unless((16..=1 << 20).contains(&descriptors), "connections.descriptors_per_ring", "16 to 1048576");
+        problems.unless(
+            (16..=1 << 20).contains(&descriptors),
+            "connections.descriptors_per_ring",
+            "16 to 1048576",
+        );
         let buffers = tables.receive_buffers;
         let fits = buffers.is_power_of_two() && buffers <= 1 << 15;
         problems.unless(fits, "connections.receive_buffers", "a power of two, at most 32768");

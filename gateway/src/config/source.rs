@@ -115,7 +115,8 @@ impl Sources {
         if let Some(path) = &self.file {
             merged.file(path)?;
         }
-        let mut environment: Vec<_> = self.environment.iter().filter(|(n, _)| n.starts_with(ENV_PREFIX)).collect();
+        let mut environment: Vec<_> =
+            self.environment.iter().filter(|(n, _)| n.starts_with(ENV_PREFIX)).collect();
         environment.sort();
         for (name, value) in environment {
             let origin = Origin::Environment(name.clone());
@@ -139,7 +140,8 @@ impl Merged {
     fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let read = std::fs::read_to_string(path);
         let text = read.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: e.to_string() };
+        let syntax =
+            |e: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: e.to_string() };
         let table: Table = text.parse().map_err(syntax)?;
         let origin = Origin::File(path.to_owned());
         for (section, keys) in table {
@@ -201,7 +203,11 @@ impl Merged {
                 return Err(ConfigError::Value { key, origin, message });
             }
         }
-        Err(ConfigError::Value { key: "configuration".to_owned(), origin: Origin::Default, message: complete })
+        Err(ConfigError::Value {
+            key: "configuration".to_owned(),
+            origin: Origin::Default,
+            message: complete,
+        })
     }
 }
 

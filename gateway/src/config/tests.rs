@@ -18,7 +18,8 @@ fn file(text: &str) -> (TempDir, PathBuf) {
 
 fn load(text: &str, environment: &[(&str, &str)], settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let (_folder, path) = file(text);
-    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let own =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     Sources { file: Some(path), environment: own(environment), settings: own(settings) }.load()
 }
 
@@ -44,7 +45,8 @@ fn default_limits_are_those_of_the_protocol() {
 #[test]
 fn later_sources_win() {
     let text = "[server]\nshards = 1\ndrain = \"1s\"\n[storage]\ndurability = \"os\"\n";
-    let environment = [("IRIS__SERVER__SHARDS", "2"), ("IRIS__SERVER__DRAIN", "2s"), ("IRIS_SERVER", "left alone")];
+    let environment =
+        [("IRIS__SERVER__SHARDS", "2"), ("IRIS__SERVER__DRAIN", "2s"), ("IRIS_SERVER", "left alone")];
     let config = load(text, &environment, &[("server.shards", "3")]).unwrap();
     assert_eq!(config.server.shards, 3);
     assert_eq!(config.server.drain.0, Duration::from_secs(2));
@@ -104,7 +106,10 @@ fn a_file_that_cannot_be_read_is_refused() {
     let missing = Sources { file: Some(PathBuf::from("/nowhere/iris.toml")), ..Sources::default() };
     assert!(matches!(missing.load(), Err(ConfigError::Read { .. })));
     let error = load("[server\n", &[], &[]).unwrap_err();
-    assert!(matches!(error, ConfigError::Syntax { .. }) && error.to_string().contains("iris.toml"), "{error}");
+    assert!(
+        matches!(error, ConfigError::Syntax { .. }) && error.to_string().contains("iris.toml"),
+        "{error}"
+    );
 }
 
 /// Proves: G-TLS-1 (plain TCP needs the flag and binds loopback addresses alone).

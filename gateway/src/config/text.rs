@@ -23,7 +23,8 @@ pub(crate) struct Key {
 
 /// The default of every key, as TOML values by section.
 pub(crate) fn default_values() -> toml::Table {
-    toml::Table::try_from(Config::default()).unwrap_or_else(|error| panic!("the default is not TOML: {error}"))
+    toml::Table::try_from(Config::default())
+        .unwrap_or_else(|error| panic!("the default is not TOML: {error}"))
 }
 
 /// The default of one key.

@@ -8,7 +8,8 @@
 use super::ServerTls;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
 };
 
 /// Most bytes of an incomplete record: the largest that TLS 1.3 knows is 16,645 bytes (RFC 8446, section 5.2); rustls
@@ -143,8 +144,8 @@ impl TlsConn {
         }
         let room = 2 + RECORD_OVERHEAD;
         // A connection whose keys are used up cannot say goodbye; it is closed all the same.
-        let _unsaid = self
-            .with_traffic(out, |traffic, out| append(out, room, |free| traffic.queue_close_notify(free)));
+        let _unsaid =
+            self.with_traffic(out, |traffic, out| append(out, room, |free| traffic.queue_close_notify(free)));
         self.closed = true;
     }
 
@@ -168,12 +169,13 @@ impl TlsConn {
     ) -> Result<(), TlsError> {
         loop {
             let UnbufferedStatus { discard, state } = self.conn.process_tls_records(&mut self.leftover);
-            match state? {
-                ConnectionState::EncodeTlsData(data) => encode(data, out)?,
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::WriteTraffic(mut traffic) => return write(&mut traffic, out),
-                ConnectionState::PeerClosed => self.state = TlsState::PeerClosed,
-                _ => return Err(TlsError::NotOpen),
+            match state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out)?,
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => return write(&mut traffic, out),
+                Ok(ConnectionState::PeerClosed) => self.state = TlsState::PeerClosed,
+                Ok(_) => return Err(TlsError::NotOpen),
+                Err(error) => return Err(error.into()),
             }
             self.forget(discard);
         }
@@ -276,7 +278,9 @@ fn append(
                 out.truncate(start + written);
                 return Ok(());
             }
-            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => room = required_size,
+            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
+                room = required_size
+            }
             Err(EncryptError::EncryptExhausted) => break,
         }
     }

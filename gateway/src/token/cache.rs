@@ -26,7 +26,12 @@ pub struct TokenCache {
 impl TokenCache {
     /// A cache for this many tokens, at least two.
     pub fn new(tokens_max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), half_max: tokens_max.div_ceil(2).max(1), verifier: 0 }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            half_max: tokens_max.div_ceil(2).max(1),
+            verifier: 0,
+        }
     }
 
     /// As [`Verifier::verify`], from memory if the token is known.

@@ -85,7 +85,8 @@ pub struct Bearer {
 pub fn keygen(directory: &Path) -> Result<String, IssueError> {
     let key_path = directory.join(KEY_FILE);
     let jwks_path = directory.join(JWKS_FILE);
-    fs::create_dir_all(directory).map_err(|source| IssueError::File { path: directory.to_owned(), source })?;
+    fs::create_dir_all(directory)
+        .map_err(|source| IssueError::File { path: directory.to_owned(), source })?;
     let mut jwks = match Jwks::load(&jwks_path) {
         Ok(jwks) => jwks,
         Err(JwksError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Jwks::default(),
@@ -166,7 +167,8 @@ impl Issuer {
             aud: &policy.audience,
             iss: &policy.issuer,
         };
-        let claims = serde_json::to_vec(&claims).unwrap_or_else(|error| panic!("claims are not JSON: {error}"));
+        let claims =
+            serde_json::to_vec(&claims).unwrap_or_else(|error| panic!("claims are not JSON: {error}"));
         Ok(self.sign(&self.header, &claims))
     }
 

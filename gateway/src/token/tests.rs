@@ -85,7 +85,9 @@ fn an_issued_token_is_accepted_and_names_user_and_device() {
 /// Seen to fail when: the comparison of `alg` is left out.
 #[test]
 fn another_algorithm_is_refused_in_any_spelling() {
-    for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "HS512", "RS256", "ES256", "Ed25519", "eddsa", "EDDSA"] {
+    for alg in
+        ["none", "None", "NONE", "nOnE", "", "HS256", "HS512", "RS256", "ES256", "Ed25519", "eddsa", "EDDSA"]
+    {
         assert_eq!(with_header("alg", json!(alg)), Err(TokenError::Algorithm), "{alg}");
     }
     for alg in [json!(null), json!(1), json!(["EdDSA"]), json!({ "EdDSA": 1 })] {
@@ -118,7 +120,9 @@ fn encoded(value: &Value) -> String {
 #[test]
 fn an_unknown_kid_is_refused() {
     let huge = "k".repeat(900);
-    for kid in ["", "unknown", "../../../dev/null", "/dev/null", "' OR 1=1 --", "http://evil/jwks", "\u{0}", &huge] {
+    for kid in
+        ["", "unknown", "../../../dev/null", "/dev/null", "' OR 1=1 --", "http://evil/jwks", "\u{0}", &huge]
+    {
         assert_eq!(with_header("kid", json!(kid)), Err(TokenError::UnknownKey), "{kid}");
     }
     for kid in [json!(null), json!(7), json!(["a"])] {
@@ -202,7 +206,8 @@ fn another_audience_or_issuer_is_refused() {
         for value in ["", "Iris", "iris ", "iris2", "other"] {
             assert_eq!(with_claim(field, json!(value)), Err(error), "{field} = {value}");
         }
-        for value in [Value::Null, json!(["iris"]), json!(["iris", "other"]), json!(1), json!({ "iris": 1 })] {
+        for value in [Value::Null, json!(["iris"]), json!(["iris", "other"]), json!(1), json!({ "iris": 1 })]
+        {
             assert_eq!(with_claim(field, value.clone()), Err(TokenError::Claims), "{field} = {value}");
         }
     }
@@ -235,7 +240,8 @@ fn a_signature_that_does_not_hold_is_refused() {
     let token = signed(&issuer, &header(&issuer), &claims());
     let (message, signature) = token.rsplit_once('.').unwrap();
     let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    let mut forged: Vec<Vec<u8>> = vec![vec![], bytes[..63].to_vec(), [bytes.clone(), vec![0]].concat(), vec![0; 64]];
+    let mut forged: Vec<Vec<u8>> =
+        vec![vec![], bytes[..63].to_vec(), [bytes.clone(), vec![0]].concat(), vec![0; 64]];
     forged.extend((0..64).map(|index| {
         let mut flipped = bytes.clone();
         flipped[index] ^= 1;
@@ -246,7 +252,10 @@ fn a_signature_that_does_not_hold_is_refused() {
         assert_eq!(verifier.verify(&token, at(NOW)), Err(TokenError::Signature), "{signature:?}");
     }
     // Another key under this key's id.
-    assert_eq!(verifier.verify(&signed(&other, &header(&issuer), &claims()), at(NOW)), Err(TokenError::Signature));
+    assert_eq!(
+        verifier.verify(&signed(&other, &header(&issuer), &claims()), at(NOW)),
+        Err(TokenError::Signature)
+    );
     // Another user's name under this user's signature.
     let mut other_claims = claims();
     other_claims["sub"] = json!("bob");
@@ -314,7 +323,17 @@ fn another_number_of_parts_or_a_huge_token_is_refused() {
     let verifier = verifier(&[&issuer]);
     let token = signed(&issuer, &header(&issuer), &claims());
     let two = token.rsplit_once('.').unwrap().0;
-    for text in ["", ".", "..", "...", two, &format!("{two}."), &format!("{token}."), &format!("{token}.{two}"), "a.b"] {
+    for text in [
+        "",
+        ".",
+        "..",
+        "...",
+        two,
+        &format!("{two}."),
+        &format!("{token}."),
+        &format!("{token}.{two}"),
+        "a.b",
+    ] {
         assert!(verifier.verify(text, at(NOW)).is_err(), "{text}");
     }
     assert_eq!(verifier.verify(&"a".repeat(64 << 10), at(NOW)), Err(TokenError::Length));
@@ -330,7 +349,9 @@ fn a_token_is_refused_from_its_end_plus_leeway() {
     let verifier = verifier(&[&issuer]);
     let token = signed(&issuer, &header(&issuer), &claims());
     let end = NOW + 3600 + LEEWAY;
-    for (now, valid) in [(NOW + 3599, true), (NOW + 3600, true), (end - 1, true), (end, false), (end + 1, false)] {
+    for (now, valid) in
+        [(NOW + 3599, true), (NOW + 3600, true), (end - 1, true), (end, false), (end + 1, false)]
+    {
         let outcome = verifier.verify(&token, at(now)).map(drop);
         assert_eq!(outcome, if valid { Ok(()) } else { Err(TokenError::Expired) }, "{now}");
     }
@@ -343,7 +364,8 @@ fn a_token_is_refused_from_its_end_plus_leeway() {
 /// Seen to fail when: leeway is left out for `nbf`.
 #[test]
 fn a_token_is_refused_before_its_begin_less_leeway() {
-    for (ahead, valid) in [(0, true), (LEEWAY - 1, true), (LEEWAY, true), (LEEWAY + 1, false), (3600, false)] {
+    for (ahead, valid) in [(0, true), (LEEWAY - 1, true), (LEEWAY, true), (LEEWAY + 1, false), (3600, false)]
+    {
         let nbf = with_claim("nbf", json!(NOW + ahead)).map(drop);
         assert_eq!(nbf, if valid { Ok(()) } else { Err(TokenError::NotYetValid) }, "nbf {ahead}");
         let iat = with_claim("iat", json!(NOW + ahead)).map(drop);

@@ -14,7 +14,7 @@ fn status_name(gateway: &Gateway, name: &str) -> bool {
 fn f_70_a_second_process_on_the_same_data_is_refused() {
     let gateway = Gateway::start(Setup::default());
     let output = Command::new(env!("CARGO_BIN_EXE_iris-gateway"))
-        .args(["serve", "--config"])
+        .args(["serve", "--insecure-plaintext", "--config"])
         .arg(gateway.config())
         .output()
         .unwrap();

@@ -227,7 +227,7 @@ fn session(user: &str) -> SessionConfig {
         cap: Duration::from_millis(200),
         stable_after: Duration::from_millis(100),
     };
-    let jitter_seed = user.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
+    let jitter_seed = user.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     SessionConfig { backoff, jitter_seed, answer_timeout: Duration::from_secs(2), ..SessionConfig::default() }
 }
 

@@ -41,7 +41,7 @@ struct Phases {
 
 /// Runs a device: sends every few milliseconds until it is quiet, notes everything until it stops.
 fn run_device(mut driver: Driver, name: String, seen: &Mutex<Seen>, phases: &Phases) {
-    let mut random = Random(name.bytes().fold(11, |seed, byte| seed * 131 + u64::from(byte)));
+    let mut random = Random(name.bytes().fold(11, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte))));
     let mut next_send = Instant::now();
     let mut number = 0;
     while !phases.stop.load(Ordering::Relaxed) {

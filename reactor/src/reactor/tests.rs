@@ -113,3 +113,30 @@ fn a_connection_made_here_sends_without_delay() {
     let socket = socket2::Socket::from(installed(&mut reactor, conn));
     assert!(socket.tcp_nodelay().expect("an answer"));
 }
+
+/// Seen to fail when: `on_send` takes a part for the whole.
+#[test]
+fn a_send_of_which_the_kernel_took_a_part_is_continued() {
+    let (mut reactor, address) = host();
+    let (mut stream, conn) = pair(&mut reactor, address);
+    let said: Vec<u8> = (0..32u32 << 18).flat_map(u32::to_le_bytes).collect();
+    reactor.send(conn, said.clone());
+    reactor.turn(Wait::Poll).expect("a turn");
+    // The peer does not read, so the send is stuck half-way; told to end, it reports what it has done.
+    reactor.rings[0].cancel(Tag::new(Kind::Send, conn.index(), conn.generation()).bits());
+    while reactor.counters().short_sends == 0 {
+        reactor.turn(Wait::Until(Instant::now() + Duration::from_millis(5))).expect("a turn");
+        assert!(reactor.next().is_none());
+    }
+    let count = said.len();
+    let peer = std::thread::spawn(move || {
+        let mut heard = vec![0; count];
+        stream.read_exact(&mut heard).map(|()| heard)
+    });
+    let buffer = until(&mut reactor, |event| match event {
+        Event::Sent { buffer, .. } => Some(buffer),
+        other => panic!("unexpected {other:?}"),
+    });
+    assert!(buffer == said, "the whole buffer comes back");
+    assert!(peer.join().expect("peer").expect("read") == said, "bytes were lost or turned round");
+}

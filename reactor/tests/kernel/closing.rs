@@ -40,6 +40,9 @@ fn the_last_frame_is_not_overtaken_by_a_reset_when_the_peer_was_still_talking() 
     host.reactor.send(conn, b"goodbye".to_vec());
     host.reactor.close(conn);
     host.until(|_, event| matches!(event, Event::Sent { .. }).then_some(()));
+    for _ in 0..5 {
+        host.reactor.turn(Wait::Poll).expect("a turn");
+    }
     assert_eq!(read_exactly(&mut stream, 7), b"goodbye");
     stream.write_all(&pattern(100_000)).expect("still written: nobody resets");
     host.reactor.turn(Wait::Poll).expect("a turn");

@@ -7,7 +7,7 @@ use iris_reactor::{CloseCause, Config, Event, Wait};
 
 use crate::harness::{Host, config, pattern, read_exactly};
 
-/// Seen to fail when: `on_send` takes a part for the whole.
+/// Seen to fail when: all buffers of a pool are the same memory.
 #[test]
 fn what_a_peer_says_comes_back_byte_for_byte() {
     let mut host = Host::new(&config());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use iris_shard::io::Input;
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A world with two users at home on these shards, both online.
 pub(crate) fn pair(shards: u16, a: u16, b: u16) -> (World, String, String) {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A device: what it stored survives its connections.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a test's device")]
 pub(crate) struct Client {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
@@ -87,6 +88,11 @@ impl Client {
                 // Who names no offset continues from the server's cursor, which may lie behind.
                 assert!(!self.resumes || welcome.resumed_at >= self.stored, "the session starts too low");
                 self.stored = welcome.resumed_at;
+                if welcome.linked_now {
+                    // A new life: what was applied in another one is no base.
+                    self.last.clear();
+                    self.applied.clear();
+                }
                 self.welcome = Some(welcome);
             }
             server_frame::Frame::Deliver(deliver) => {
@@ -113,7 +119,13 @@ impl Client {
                     None => self.refused.push(code),
                 }
             }
-            other => self.others.push(other),
+            frame @ (server_frame::Frame::Refreshed(_)
+            | server_frame::Frame::Pong(_)
+            | server_frame::Frame::GoAway(_)
+            | server_frame::Frame::Close(_)
+            | server_frame::Frame::DeviceList(_)
+            | server_frame::Frame::Unlinked(_)
+            | server_frame::Frame::Ping(_)) => self.others.push(frame),
         }
     }
 

@@ -7,7 +7,7 @@ use iris_protocol::wire::{self, client_frame, server_frame};
 use iris_protocol::{CloseCode, GapReason, RejectCode};
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Proves: G-DEVICE-1 (a new device misses nothing after its Welcome)
 /// Seen to fail when: `resume` welcomes a device whose row is not durable.
@@ -150,9 +150,8 @@ fn f_28_an_unlinked_device_gets_nothing_more_and_its_entries_go() {
     world.run();
     world.frame(1, client_frame::Frame::Devices(wire::Devices { request_id: 4 }));
     world.run();
-    let list = world.clients[1].others.iter().find_map(|frame| match frame {
-        server_frame::Frame::DeviceList(list) => Some(list.clone()),
-        _ => None,
+    let list = world.clients[1].others.iter().find_map(|frame| {
+        if let server_frame::Frame::DeviceList(list) = frame { Some(list.clone()) } else { None }
     });
     let list = list.unwrap();
     assert_eq!(list.devices.len(), 1);
@@ -241,6 +240,25 @@ fn f_65_a_device_that_was_silent_for_a_month_is_detached_and_told_on_its_return(
     assert_eq!(gap.reason, i32::from(GapReason::DeviceDetached.to_wire()));
     assert_eq!(world.clients[tablet].payloads().last().unwrap(), "newer");
     assert!(world.clients[tablet].sequences(&conversation(&alice, &bob)).is_sorted());
+}
+
+/// Proves: G-DEVICE-5 (silent for 30 days, also while the user stays in memory)
+/// Seen to fail when: `sweep_users` does not look for silent devices.
+#[test]
+fn a_silent_device_of_a_user_that_is_always_online_is_detached() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let tablet = world.online(&bob, "tablet");
+    world.disconnect(tablet);
+    world.send(0, &bob, "kept");
+    world.settle();
+    for _ in 0..31 {
+        world.jump(DAY);
+        world.connect(0);
+        world.connect(1);
+        world.run();
+    }
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.rows(&bob), 0, "entries are kept for a silent device");
 }
 
 /// Proves: G-DEVICE-5 (a device that is the whole inbox limit behind is detached), G-LIMIT-1

@@ -6,7 +6,7 @@ use iris_protocol::limits::Limits;
 use iris_protocol::{CloseCode, GapReason, UserId};
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Proves: G-INBOX-1, G-WATERMARK-1 (the mark goes with the cursor that elided the entry)
 /// Seen to fail when: `settle` appends entries whatever their age; or `release` stores what was acked.
@@ -59,7 +59,7 @@ fn f_10_a_device_gets_its_window_and_the_rest_when_it_acks() {
     }
     world.settle();
     assert_eq!(world.clients[1].applied.len(), 5);
-    world.pass(Duration::from_secs(300));
+    world.pass(Duration::from_mins(5));
     assert_eq!(world.clients[1].raw_duplicates, 0, "resent inside a live connection");
     world.clients[1].acks = true;
     world.connect(1);
@@ -201,7 +201,7 @@ fn expired_entries_are_replaced_by_one_gap_a_conversation_that_comes_first() {
     world.send(0, &bob, "young");
     world.settle();
     for _ in 0..40_000 {
-        world.pass(Duration::from_secs(60));
+        world.pass(Duration::from_mins(1));
         if world.rows(&bob) == 3 {
             break;
         }

@@ -44,8 +44,8 @@ fn f_19_late_mail_of_different_pairs_keeps_the_order() {
     world.hold_mail = true;
     for round in 0..10 {
         for from in 0..3 {
-            for to in 0..3 {
-                world.send(from, &users[to].clone(), &format!("{round}"));
+            for to in &users {
+                world.send(from, to, &format!("{round}"));
             }
         }
         world.run();
@@ -208,7 +208,7 @@ fn a_home_that_misses_what_comes_before_says_so_loudly() {
     let (owner, other) = (world.owner(&id), 1 - world.owner(&id));
     let (from, to) = (u16::try_from(owner).unwrap(), u16::try_from(other).unwrap());
     // Mail to the submitting side may come first.
-    if world.mail.get(&(from, to)).is_none_or(|queue| queue.is_empty()) {
+    if world.mail.get(&(from, to)).is_none_or(std::collections::VecDeque::is_empty) {
         world.mail_one(to, from);
         world.run();
     }

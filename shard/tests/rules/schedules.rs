@@ -2,6 +2,7 @@
 
 use crate::world::{World, conversation};
 use iris_protocol::limits::Limits;
+use iris_protocol::wire::{self, client_frame};
 use iris_protocol::{MessageId, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Run {
         };
         let mut world = World::with_ring(shards, limits, 64);
         let users: Vec<String> =
-            (0..3).map(|number| world.user_on(["ann", "ben", "cat"][number], number as u16 % shards)).collect();
+            ["ann", "ben", "cat"].into_iter().zip(0..).map(|(stem, at)| world.user_on(stem, at % shards)).collect();
         for user in &users {
             for device in ["phone", "tablet"] {
                 let client = world.client(user, device);
@@ -85,6 +86,8 @@ impl Run {
                 self.world.now = self.world.now.after(Duration::from_millis(ms));
                 self.world.tick();
             }
+            98 if self.dice.chance(20) => self.idle(),
+            98 if self.dice.chance(30) => self.unlink(),
             98 => {
                 let client = self.dice.below(self.world.clients.len());
                 self.world.clients[client].acks = self.dice.chance(70);
@@ -166,6 +169,25 @@ impl Run {
         let client = self.dice.below(self.world.clients.len());
         self.world.clients[client].resumes = self.dice.chance(80);
         self.world.connect(client);
+    }
+
+    /// A long time passes, in steps: idle state leaves memory.
+    fn idle(&mut self) {
+        for _ in 0..40 {
+            self.world.now = self.world.now.after(Duration::from_secs(20));
+            self.world.tick();
+            let shard = self.dice.below(self.world.nodes.len());
+            self.world.store_one(shard);
+        }
+    }
+
+    /// A phone unlinks the tablet of its user, which may link itself again.
+    fn unlink(&mut self) {
+        let phone = self.dice.below(self.world.clients.len()) & !1;
+        if self.world.clients[phone].welcome.is_some() {
+            let unlink = wire::Unlink { request_id: 1, device: "tablet".to_owned() };
+            self.world.frame(phone, client_frame::Frame::Unlink(unlink));
+        }
     }
 
     fn crash(&mut self) {

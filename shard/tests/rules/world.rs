@@ -134,7 +134,7 @@ impl World {
     /// A user whose home is this shard: `stem` with a number.
     pub(crate) fn user_on(&self, stem: &str, shard: u16) -> String {
         let placement = Placement::even(u16::try_from(self.nodes.len()).unwrap());
-        (0..)
+        (0..1_000_000)
             .map(|number| format!("{stem}{number}"))
             .find(|id| placement.shard_of(UserId::parse(id).unwrap().slot()) == ShardId(shard))
             .unwrap()
@@ -257,10 +257,10 @@ impl World {
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         match effect {
-            Effect::Send { conn, frame } => self.to_client(conn, frame),
+            Effect::Send { conn, frame } => self.send_to(conn, frame),
             Effect::Accept { conn, accepted } => {
                 self.check_durable(conn, &accepted);
-                self.to_client(conn, Frame::Other(server_frame::Frame::Accepted(accepted)));
+                self.send_to(conn, Frame::Other(server_frame::Frame::Accepted(accepted)));
             }
             Effect::Close { conn, code, .. } => {
                 if let Some(client) = self.client_of(conn) {
@@ -306,7 +306,7 @@ impl World {
         self.clients.iter().position(|client| client.conn == Some(conn))
     }
 
-    fn to_client(&mut self, conn: ConnId, frame: Frame) {
+    fn send_to(&mut self, conn: ConnId, frame: Frame) {
         let Some(client) = self.client_of(conn) else { return };
         let frame = wire_of(frame);
         let bytes = encoded_bytes(&wire::ServerFrame { frame: Some(frame.clone()) });

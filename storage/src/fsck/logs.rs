@@ -2,9 +2,9 @@
 
 use super::FsckReport;
 use crate::engine::EngineError;
+use crate::number::SegmentId;
 use crate::recovery::{RecoveryPlan, recover};
 use crate::segment::LogFiles;
-use crate::number::SegmentId;
 use std::io;
 
 /// Reads a log as recovery would, against what the tables hold and META vouches for.

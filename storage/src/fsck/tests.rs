@@ -20,7 +20,8 @@ fn sound() -> MemoryTables {
     }
     let row = UserRow { last_offset: Offset(3), stored_entries: 3, stored_bytes: 15 };
     ops.push(Op::User { user: user(2), row });
-    let row = CursorRow { acked_through: Offset(0), linked_at: Wall(1), last_seen_at: Wall(1), detached: false };
+    let row =
+        CursorRow { acked_through: Offset(0), linked_at: Wall(1), last_seen_at: Wall(1), detached: false };
     ops.push(Op::Cursor { user: user(2), device: device(1), row });
     let record = crate::record::RecordBuilder::record(&ops, KEY, Mark::default(), Generation(1));
     let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
@@ -61,7 +62,8 @@ fn every_damaged_value_is_found_and_hides_no_other() {
             assert!(tables.flip_bit(table, &key, 1));
             let report = checked(&tables);
             assert!(!report.is_sound(), "{table:?}");
-            let named = report.findings.iter().any(|finding| finding.place == table.name() && finding.core == 4);
+            let named =
+                report.findings.iter().any(|finding| finding.place == table.name() && finding.core == 4);
             assert!(named, "{table:?}: {:?}", report.findings);
         }
     }
@@ -70,7 +72,8 @@ fn every_damaged_value_is_found_and_hides_no_other() {
     for key in &keys {
         tables.flip_bit(Table::Inbox, key, 1);
     }
-    let found = checked(&tables).findings.iter().filter(|finding| finding.text.contains("damaged row")).count();
+    let found =
+        checked(&tables).findings.iter().filter(|finding| finding.text.contains("damaged row")).count();
     assert_eq!(found, keys.len());
 }
 
@@ -88,7 +91,9 @@ fn every_contradiction_is_found() {
         ("has no envelope", |tables, list| list.delete(Table::Outbox, &tables.keys(Table::Outbox)[1])),
         ("the mark is", |tables, list| list.put(Table::Watermarks, &tables.keys(Table::Watermarks)[0], &[1])),
         ("is counted with", |tables, list| list.delete(Table::Inbox, &tables.keys(Table::Inbox)[0])),
-        ("the last assigned is", |tables, list| list.put(Table::Users, &tables.keys(Table::Users)[0], &[2, 3, 15])),
+        ("the last assigned is", |tables, list| {
+            list.put(Table::Users, &tables.keys(Table::Users)[0], &[2, 3, 15])
+        }),
         ("both have sequence", |tables, list| {
             let mut value = Vec::new();
             let keys = tables.keys(Table::Dedup);
@@ -100,7 +105,11 @@ fn every_contradiction_is_found() {
         let mut tables = sound();
         change(&mut tables, breaks);
         let report = checked(&tables);
-        assert!(report.findings.iter().any(|finding| finding.text.contains(words)), "{words}: {:?}", report.findings);
+        assert!(
+            report.findings.iter().any(|finding| finding.text.contains(words)),
+            "{words}: {:?}",
+            report.findings
+        );
     }
     let mut report = FsckReport::default();
     check_tables(&sound(), 0, &|_| false, &mut |_| (), &mut report);

@@ -4,7 +4,7 @@
 //! - Sequences in outbox and dedup are not above the conversation's last, and no two messages have the same.
 
 use super::read::{dedup_value, devices_of, envelope_value, sequence, user_value};
-use super::BootState;
+use super::{BootState, CrowdedUser};
 use crate::codec::DecodeError;
 use crate::key::{self, Key, KeyRange};
 use crate::row::FloorRow;
@@ -32,8 +32,10 @@ pub enum BootError {
     #[error("cannot read the tables: {0}")]
     Tables(#[from] TableError),
     /// A stored sequence is above the conversation's last.
-    #[error("{table} holds sequence {sequence} of {conversation}, whose last is {last}; run iris-gateway fsck, and \
-             restore the data directory from a backup")]
+    #[error(
+        "{table} holds sequence {sequence} of {conversation}, whose last is {last}; run iris-gateway fsck, and \
+             restore the data directory from a backup"
+    )]
     AboveLast {
         /// The table.
         table: &'static str,
@@ -45,8 +47,10 @@ pub enum BootError {
         last: Sequence,
     },
     /// Two message ids have one sequence.
-    #[error("messages {one} and {other} have the same sequence {sequence} in {conversation}; run iris-gateway fsck, and \
-             restore the data directory from a backup")]
+    #[error(
+        "messages {one} and {other} have the same sequence {sequence} in {conversation}; run iris-gateway fsck, and \
+             restore the data directory from a backup"
+    )]
     Twice {
         /// The conversation.
         conversation: ConversationId,
@@ -58,7 +62,9 @@ pub enum BootError {
         other: MessageId,
     },
     /// An outbox row waits for nobody, or a pending row has no envelope.
-    #[error("outbox and outbox_pending disagree on sequence {sequence} of {conversation}; run iris-gateway fsck")]
+    #[error(
+        "outbox and outbox_pending disagree on sequence {sequence} of {conversation}; run iris-gateway fsck"
+    )]
     Pending {
         /// The conversation.
         conversation: ConversationId,
@@ -78,13 +84,16 @@ pub fn boot_state(tables: &dyn Tables, limits: &BootLimits) -> Result<BootState,
     let mut pending = pending.into_iter().peekable();
     for envelope in read_outbox(tables)? {
         let last = check.last(tables, &envelope.conversation)?;
-        if state.last_sequences.last().is_none_or(|(conversation, _)| *conversation != envelope.conversation) {
+        if state.last_sequences.last().is_none_or(|(conversation, _)| *conversation != envelope.conversation)
+        {
             state.last_sequences.push((envelope.conversation.clone(), last));
         }
         check.look(tables, "outbox", &envelope.conversation, (envelope.sequence, envelope.message_id))?;
         let place = (&envelope.conversation, envelope.sequence);
         let mut slots = Vec::new();
-        while let Some((_, _, slot)) = pending.next_if(|(conversation, sequence, _)| (conversation, *sequence) == place) {
+        while let Some((_, _, slot)) =
+            pending.next_if(|(conversation, sequence, _)| (conversation, *sequence) == place)
+        {
             slots.push(slot);
         }
         if slots.is_empty() {
@@ -152,15 +161,14 @@ fn read_floors(tables: &dyn Tables) -> Result<Vec<(Slot, u32, iris_protocol::Wal
     Ok(floors)
 }
 
-type Crowded = (iris_protocol::UserId, crate::op::UserRow, Vec<(iris_protocol::DeviceId, crate::op::CursorRow)>);
-
-fn read_crowded(tables: &dyn Tables, limits: &BootLimits) -> Result<Vec<Crowded>, TableError> {
+fn read_crowded(tables: &dyn Tables, limits: &BootLimits) -> Result<Vec<CrowdedUser>, TableError> {
     let all = KeyRange::all();
     let mut users = Vec::new();
     tables.scan(Table::Users, &all.from, &all.end, &mut |key, value| {
         let malformed = |source| TableError::malformed(Table::Users, key, source);
         let row = user_value(value).map_err(malformed)?;
-        let crowded = row.stored_entries >= limits.crowded_entries || row.stored_bytes >= limits.crowded_bytes;
+        let crowded =
+            row.stored_entries >= limits.crowded_entries || row.stored_bytes >= limits.crowded_bytes;
         if crowded && let Key::User { user, .. } = key::parse(Table::Users, key).map_err(malformed)? {
             users.push((view::user_id(user).map_err(malformed)?, row));
         }
@@ -236,9 +244,13 @@ impl SequenceCheck {
 }
 
 /// A dedup row read back: conversation, sequence, message.
-pub(crate) fn dedup_place(key: &[u8], value: &[u8]) -> Result<(ConversationId, Sequence, MessageId), TableError> {
+pub(crate) fn dedup_place(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(ConversationId, Sequence, MessageId), TableError> {
     let malformed = |source| TableError::malformed(Table::Dedup, key, source);
-    let Key::Dedup { conversation, message_id, .. } = key::parse(Table::Dedup, key).map_err(malformed)? else {
+    let Key::Dedup { conversation, message_id, .. } = key::parse(Table::Dedup, key).map_err(malformed)?
+    else {
         return Err(malformed(DecodeError::Truncated));
     };
     let id = MessageId::parse(message_id).map_err(|error| malformed(DecodeError::Id(error)))?;

@@ -13,8 +13,9 @@ use iris_protocol::{DeviceId, Envelope, Offset, Sequence, Slot, UserId, Wall};
 impl From<TableError> for LoadError {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::Damaged { table, key } => Self::Damaged { table, key },
-            TableError::Malformed { table, key, .. } => Self::Damaged { table, key },
+            TableError::Damaged { table, key } | TableError::Malformed { table, key, .. } => {
+                Self::Damaged { table, key }
+            }
             TableError::Engine { table, cause } => Self::Engine { table, cause },
             TableError::Background { cause } => Self::Engine { table: "background", cause },
         }
@@ -41,7 +42,8 @@ impl LoadRequest {
             }),
             // A floor that rose may have removed the row from the merger, but not yet from the tables.
             Self::Dedup(key) => {
-                merger.drops_days() || merger.holds(key::dedup(&key.conversation, &key.sender, &key.message_id))
+                merger.drops_days()
+                    || merger.holds(key::dedup(&key.conversation, &key.sender, &key.message_id))
             }
             Self::Expired { .. } => !merger.is_empty(),
         }
@@ -96,7 +98,10 @@ pub(super) fn sequence(tables: &dyn Tables, key: Key<'_>) -> Result<Sequence, Ta
     Ok(get(tables, key, sequence_from_value)?.unwrap_or(Sequence::NONE))
 }
 
-fn whole<T>(value: &[u8], read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+fn whole<T>(
+    value: &[u8],
+    read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
     let mut reader = Reader::new(value);
     let decoded = read(&mut reader)?;
     reader.end()?;
@@ -136,7 +141,10 @@ fn load_user(tables: &dyn Tables, user: &UserId) -> Result<Loaded, LoadError> {
 }
 
 /// A user's devices with their rows, by id.
-pub(super) fn devices_of(tables: &dyn Tables, user: &UserId) -> Result<Vec<(DeviceId, CursorRow)>, TableError> {
+pub(super) fn devices_of(
+    tables: &dyn Tables,
+    user: &UserId,
+) -> Result<Vec<(DeviceId, CursorRow)>, TableError> {
     let range = KeyRange::user(user);
     let mut devices = Vec::new();
     tables.scan(Table::Cursors, &range.from, &range.end, &mut |key, value| {

@@ -45,13 +45,20 @@ fn a_meta_is_read_back() {
     assert!(!file.raise_generation(|meta| meta.shards = 1).unwrap());
     file.vouch(0, Vouch { number: RecordNumber(39), segment: SegmentSequence(9) }).unwrap();
     file.store_clock(Wall(100)).unwrap();
-    file.stop_clean(Wall(200), &[Vouch::default(), Vouch { number: RecordNumber(5), segment: SegmentSequence(1) }])
-        .unwrap();
+    file.stop_clean(
+        Wall(200),
+        &[Vouch::default(), Vouch { number: RecordNumber(5), segment: SegmentSequence(1) }],
+    )
+    .unwrap();
     let read = MetaFile::read(folder.path()).unwrap().unwrap();
     assert_eq!(read.meta(), file.meta());
     let found = read.meta();
     assert_eq!((found.generation, found.clock, found.clean), (Generation(8), Wall(200), true));
-    assert_eq!(found.vouched[0], Vouch { number: RecordNumber(40), segment: SegmentSequence(9) }, "never falls");
+    assert_eq!(
+        found.vouched[0],
+        Vouch { number: RecordNumber(40), segment: SegmentSequence(9) },
+        "never falls"
+    );
     assert_eq!(found.vouched[1].number, RecordNumber(5));
     assert!(!folder.path().join(NEW_FILE).exists());
 }
@@ -121,5 +128,8 @@ fn generations_warn_and_then_end() {
     assert!(file.raise_generation(|_| {}).unwrap());
     let error = file.raise_generation(|_| {}).expect_err("all are used");
     assert!(matches!(error, MetaError::GenerationsUsed { .. }), "{error}");
-    assert_eq!(MetaFile::read(folder.path()).unwrap().unwrap().meta().generation, Generation(Generation::MAX - 1));
+    assert_eq!(
+        MetaFile::read(folder.path()).unwrap().unwrap().meta().generation,
+        Generation(Generation::MAX - 1)
+    );
 }

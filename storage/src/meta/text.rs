@@ -63,7 +63,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Meta, Problem> {
         return Err(damaged("its checksum does not match"));
     }
     let incarnation = word(&mut lines, "incarnation")?;
-    let incarnation = bytes_of_hex(incarnation).ok_or_else(|| damaged("incarnation is not 16 bytes in hex"))?;
+    let incarnation =
+        bytes_of_hex(incarnation).ok_or_else(|| damaged("incarnation is not 16 bytes in hex"))?;
     let log_key = hex_number(&mut lines, "log-key")?;
     let generation = Generation(value(&mut lines, "generation")?);
     let clock = Wall(value(&mut lines, "clock")?);

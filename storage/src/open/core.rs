@@ -67,7 +67,11 @@ pub struct OpenedCore<T> {
 ///
 /// # Errors
 /// [`OpenError`]: do not start.
-pub fn open_core<T: Tables>(tables: T, files: &mut dyn LogFiles, plan: &CorePlan) -> Result<OpenedCore<T>, OpenError> {
+pub fn open_core<T: Tables>(
+    tables: T,
+    files: &mut dyn LogFiles,
+    plan: &CorePlan,
+) -> Result<OpenedCore<T>, OpenError> {
     let (mut engine, log, report) = recover_core(tables, files, plan)?;
     let core = plan.core;
     let mut log = log;

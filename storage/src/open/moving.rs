@@ -90,7 +90,7 @@ impl<D: Databases> Step<'_, '_, D> {
         let mut rows = 0_u64;
         let mut done = 0_u16;
         for group in moves.chunks(SLOTS_AT_A_TIME) {
-            rows = rows.saturating_add(self.copy_group(&mut tables, group, (from, to), id)?);
+            rows = rows.saturating_add(copy_group(&mut tables, group, (from, to), id)?);
             for slot in group.iter().copied() {
                 done = done.saturating_add(1);
                 (self.observe)(OpenStep::SlotCopied { slot, done, slots })?;
@@ -115,28 +115,6 @@ impl<D: Databases> Step<'_, '_, D> {
         })?;
         (self.observe)(OpenStep::MoveDone)?;
         Ok(MoveReport { from, to, slots, rows })
-    }
-
-    /// Copies some slots, durably.
-    fn copy_group(
-        &mut self,
-        tables: &mut [D::Tables],
-        group: &[Slot],
-        (from, to): (u16, u16),
-        id: Generation,
-    ) -> Result<u64, OpenError> {
-        let mut rows = 0_u64;
-        for slot in group.iter().copied() {
-            let (source, target) = (owner(slot, from), owner(slot, to));
-            let copied = with_pair(tables, source, target, |one, other| copy_slot(one, other, slot, id));
-            rows = rows.saturating_add(copied.map_err(|source| OpenError::Tables { core: target, source })?);
-        }
-        for (core, tables) in (0_u16..).zip(tables) {
-            if group.iter().any(|slot| owner(*slot, to) == core) {
-                tables.flush().map_err(|source| OpenError::Tables { core, source })?;
-            }
-        }
-        Ok(rows)
     }
 
     /// A core's tables with its log replayed and flushed: the log holds nothing that the tables lack.
@@ -182,6 +160,27 @@ fn with_pair<T>(
         Ok([one, other]) => act(one, other),
         Err(_) => Err(TableError::Engine { table: "move", cause: format!("no core {source} or {target}") }),
     }
+}
+
+/// Copies some slots, durably.
+fn copy_group<T: Tables>(
+    tables: &mut [T],
+    group: &[Slot],
+    (from, to): (u16, u16),
+    id: Generation,
+) -> Result<u64, OpenError> {
+    let mut rows = 0_u64;
+    for slot in group.iter().copied() {
+        let (source, target) = (owner(slot, from), owner(slot, to));
+        let copied = with_pair(tables, source, target, |one, other| copy_slot(one, other, slot, id));
+        rows = rows.saturating_add(copied.map_err(|source| OpenError::Tables { core: target, source })?);
+    }
+    for (core, tables) in (0_u16..).zip(tables) {
+        if group.iter().any(|slot| owner(*slot, to) == core) {
+            tables.flush().map_err(|source| OpenError::Tables { core, source })?;
+        }
+    }
+    Ok(rows)
 }
 
 fn moved_key(slot: Slot) -> Vec<u8> {

@@ -240,7 +240,7 @@ fn a_move_stopped_at_any_step_is_finished_by_the_next_start() {
     for (from, to, next) in [(1, 2, 2), (2, 3, 3), (3, 1, 1), (2, 3, 2), (1, 4, 3)] {
         let steps = count_steps(from, to);
         let all = 0..steps;
-        for step in all.clone().filter(|step| *step < 12 || step % 97 == 0 || step + 12 > steps) {
+        for step in all.clone().filter(|step| *step < 8 || step % 211 == 0 || step + 8 > steps) {
             let mut site = Site::new(from);
             let mut opened = site.open().unwrap();
             site.serve(&mut opened, 300);
@@ -255,7 +255,8 @@ fn a_move_stopped_at_any_step_is_finished_by_the_next_start() {
                 site.disk.power_cut();
             }
             site.request.shards = next;
-            let mut opened = site.open().unwrap_or_else(|error| panic!("{from} to {to}, step {step}: {error}"));
+            let mut opened =
+                site.open().unwrap_or_else(|error| panic!("{from} to {to}, step {step}: {error}"));
             assert_eq!(opened.cores.len(), usize::from(next));
             site.check(next);
             assert_eq!(site.disk.cores.len(), usize::from(next), "no database is left behind");
@@ -275,10 +276,14 @@ fn a_move_carries_the_outbox() {
     let mut site = Site::new(2);
     let mut opened = site.open().unwrap();
     site.serve(&mut opened, 400);
-    let pending: usize = opened.cores.iter_mut().map(|core| {
-        core.engine.fill().unwrap();
-        core.engine.tables().with(|tables| tables.keys(crate::tables::Table::OutboxPending).len())
-    }).sum();
+    let pending: usize = opened
+        .cores
+        .iter_mut()
+        .map(|core| {
+            core.engine.fill().unwrap();
+            core.engine.tables().with(|tables| tables.keys(crate::tables::Table::OutboxPending).len())
+        })
+        .sum();
     drop(opened);
     site.request.shards = 5;
     let mut told = Vec::new();
@@ -290,7 +295,8 @@ fn a_move_carries_the_outbox() {
     let report = opened.moved.unwrap();
     assert_eq!((report.from, report.to), (2, 5));
     assert!(report.rows > 100 && pending > 10, "{report:?}, {pending} pending");
-    let found: usize = opened.cores.iter().flat_map(|core| &core.boot.outbox).map(|(_, slots)| slots.len()).sum();
+    let found: usize =
+        opened.cores.iter().flat_map(|core| &core.boot.outbox).map(|(_, slots)| slots.len()).sum();
     assert_eq!(found, pending);
     let copied = told.iter().filter(|step| matches!(step, OpenStep::SlotCopied { .. })).count();
     assert_eq!(copied, usize::from(report.slots));
@@ -304,7 +310,7 @@ fn a_move_carries_the_outbox() {
 fn a_directory_in_use_is_refused() {
     let mut site = Site::new(1);
     let opened = site.open().unwrap();
-    let error = site.open().err().expect("in use");
+    let error = site.open().expect_err("in use");
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     drop(opened);
     site.open().unwrap();
@@ -341,18 +347,24 @@ fn a_lost_or_stale_meta_is_refused() {
     site.disk.power_cut();
     let new = fs::read(&path).unwrap();
     fs::write(&path, &old).unwrap();
-    let error = site.open().err().expect("the log is of a later generation");
-    assert!(matches!(error, OpenError::Recovery { source: RecoveryError::LaterGeneration { .. }, .. }), "{error}");
+    let error = site.open().expect_err("the log is of a later generation");
+    assert!(
+        matches!(error, OpenError::Recovery { source: RecoveryError::LaterGeneration { .. }, .. }),
+        "{error}"
+    );
     fs::write(&path, &new).unwrap();
     drop(site.open().unwrap());
     fs::write(&path, &old).unwrap();
-    let error = site.open().err().expect("the tables are of a later generation");
-    assert!(matches!(error, OpenError::MetaOlder { found: Generation(2), known: Generation(1), .. }), "{error}");
+    let error = site.open().expect_err("the tables are of a later generation");
+    assert!(
+        matches!(error, OpenError::MetaOlder { found: Generation(2), known: Generation(1), .. }),
+        "{error}"
+    );
     fs::remove_file(&path).unwrap();
-    let error = site.open().err().expect("there is no META");
+    let error = site.open().expect_err("there is no META");
     assert!(matches!(error, OpenError::MetaMissing { cores: 1, .. }), "{error}");
     fs::write(&path, b"iris-data 9\n").unwrap();
-    let error = site.open().err().expect("a later format");
+    let error = site.open().expect_err("a later format");
     assert!(matches!(error, OpenError::Meta(MetaError::Version { found: 9, .. })), "{error}");
 }
 
@@ -377,7 +389,11 @@ fn the_incarnation_changes_when_writes_may_be_lost_and_only_then() {
     let stopped = site.open_observed(&mut stop_at(2));
     assert!(stopped.is_err());
     site.request.durability = Durability::Fsync;
-    assert_eq!(opens(&mut site, 6), (Some(NewIncarnation::HostStopped), 6), "also after a start that was stopped");
+    assert_eq!(
+        opens(&mut site, 6),
+        (Some(NewIncarnation::HostStopped), 6),
+        "also after a start that was stopped"
+    );
     assert_eq!(opens(&mut site, 7), (None, 6));
     site.request.durability = Durability::Os;
     let mut opened = site.open().unwrap();
@@ -407,7 +423,7 @@ fn a_host_that_stopped_under_os_durability_starts_with_what_it_has() {
     site.disk.power_cut();
     let log = &site.disk.cores[&0].1;
     log.0.borrow_mut().bytes_mut(used[0].id).unwrap()[6000..9000].fill(0);
-    let error = site.open().err().expect("a kill alone loses nothing: this is damage");
+    let error = site.open().expect_err("a kill alone loses nothing: this is damage");
     assert!(matches!(error, OpenError::Recovery { .. }), "{error}");
     site.request.host_boot = "boot-2".into();
     let mut opened = site.open().unwrap();
@@ -439,7 +455,7 @@ fn the_clock_follows_the_hosts_by_seven_days_at_most() {
     site.request.wall = Wall(107 * DAY);
     assert_eq!(site.open().unwrap().clock, Wall(107 * DAY));
     site.request.wall = Wall(115 * DAY);
-    let error = site.open().err().expect("eight days");
+    let error = site.open().expect_err("eight days");
     assert!(matches!(error, OpenError::ClockJump { days: 8 }), "{error}");
     site.request.accept_clock = true;
     assert_eq!(site.open().unwrap().clock, Wall(115 * DAY));
@@ -461,8 +477,11 @@ fn a_log_that_lost_its_last_segment_is_refused() {
     let last = used.last().unwrap().id;
     let bytes = log.0.borrow().bytes(last).unwrap().to_vec();
     log.0.borrow_mut().remove(last).unwrap();
-    let error = site.open().err().expect("a segment is missing");
-    assert!(matches!(error, OpenError::Recovery { core: 1, source: RecoveryError::MissingSegment { .. } }), "{error}");
+    let error = site.open().expect_err("a segment is missing");
+    assert!(
+        matches!(error, OpenError::Recovery { core: 1, source: RecoveryError::MissingSegment { .. } }),
+        "{error}"
+    );
     log.0.borrow_mut().create(last, 64 << 10).unwrap();
     log.0.borrow_mut().write_at(last, 0, &bytes).unwrap();
     drop(site.open().unwrap());
@@ -483,7 +502,10 @@ fn every_slot_has_an_owner_below_the_number_of_shards() {
         }
     }
     assert_eq!(Mark::default().generation, Generation(0));
-    assert_eq!(Vouch::default(), Vouch { number: crate::number::RecordNumber(0), segment: crate::number::SegmentSequence(0) });
+    assert_eq!(
+        Vouch::default(),
+        Vouch { number: crate::number::RecordNumber(0), segment: crate::number::SegmentSequence(0) }
+    );
 }
 
 #[cfg(feature = "rocks")]

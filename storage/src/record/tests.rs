@@ -41,7 +41,8 @@ fn the_encoding_of_each_operation_stays() {
     let lines: Vec<_> = found.iter().map(|bytes| text(bytes)).collect();
     assert_eq!(found, expected, "as text:\n{}", lines.join("\n"));
     let record = text(sample_record().as_bytes());
-    let head = golden("4972697352656331 00000180 0000013a 000000000000002a 000000000000abcd 00000003 0000000a");
+    let head =
+        golden("4972697352656331 00000180 0000013a 000000000000002a 000000000000abcd 00000003 0000000a");
     assert!(record.starts_with(&text(&head)), "head of {record}");
 }
 
@@ -51,7 +52,9 @@ fn the_encoding_of_each_operation_stays() {
 fn a_flipped_bit_anywhere_makes_a_record_unreadable() {
     for padding in [Padding::Block, Padding::Eight] {
         let mut builder = RecordBuilder::default();
-        samples().iter().for_each(|op| builder.push(op));
+        for op in &samples() {
+            builder.push(op);
+        }
         let record = builder.seal(KEY, padding, Mark::default(), Generation(1));
         let bytes = record.as_bytes();
         assert!(bytes.len().is_multiple_of(padding.bytes()), "{} bytes", bytes.len());

@@ -40,7 +40,9 @@ fn the_bytes_of_a_head_stay() {
 /// Seen to fail when: `up` adds a unit to an aligned length.
 #[test]
 fn lengths_are_rounded_up_to_the_padding() {
-    for (length, block, eight) in [(0, 0, 0), (1, 4096, 8), (8, 4096, 8), (4096, 4096, 4096), (4097, 8192, 4104)] {
+    for (length, block, eight) in
+        [(0, 0, 0), (1, 4096, 8), (8, 4096, 8), (4096, 4096, 4096), (4097, 8192, 4104)]
+    {
         assert_eq!((Padding::Block.up(length), Padding::Eight.up(length)), (block, eight));
     }
 }

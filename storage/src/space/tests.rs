@@ -29,7 +29,10 @@ fn the_ballast_is_made_of_blocks_and_can_be_dropped() {
     assert!(space.drop_ballast().unwrap());
     assert!(!folder.path().join(BALLAST_FILE).exists());
     assert!(!space.is_full().unwrap());
-    let mut full = Space::new(folder.path(), SpaceConfig { free_bytes_min: 1 << 62, free_bytes_resume: 1 << 62, ..config() });
+    let mut full = Space::new(
+        folder.path(),
+        SpaceConfig { free_bytes_min: 1 << 62, free_bytes_resume: 1 << 62, ..config() },
+    );
     assert!(full.is_full().unwrap());
     assert!(!full.make_ballast().unwrap(), "no ballast on a full disk");
 }

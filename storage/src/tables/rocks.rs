@@ -30,7 +30,10 @@ pub struct RocksTables {
 impl std::fmt::Debug for RocksTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (applied, flushed) = (self.applied, self.flushed);
-        f.debug_struct("RocksTables").field("applied", &applied).field("flushed", &flushed).finish_non_exhaustive()
+        f.debug_struct("RocksTables")
+            .field("applied", &applied)
+            .field("flushed", &flushed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -187,7 +190,9 @@ impl Tables for RocksTables {
             return Ok(());
         }
         let stops = if stopped > 0 { ", and writes are stopped" } else { "" };
-        let cause = format!("{errors} errors of flushes or compactions{stops}; see the file LOG in the tables' folder");
+        let cause = format!(
+            "{errors} errors of flushes or compactions{stops}; see the file LOG in the tables' folder"
+        );
         Err(TableError::Background { cause })
     }
 

@@ -34,6 +34,8 @@ fn world() -> World {
         fresh: true,
         connecting: 1,
         connect_rate: 1.0,
+        churn: 0.0,
+        backoff: iris_client::session::Backoff::default(),
     };
     let member = |id: u32, user: &str, partner: &str| {
         Member::new(MemberId(id), credential(user), UserId::parse(partner).unwrap(), &plan)
@@ -121,7 +123,7 @@ fn the_same_envelope_twice_is_a_duplicate() {
     let send = world.send();
     world.deliver(1, &send);
     world.deliver(1, &send);
-    assert_eq!((world.tally.faults.duplicated, world.tally.delivered), (1, 1));
+    assert_eq!((world.tally.duplicated(), world.tally.delivered), (1, 1));
 }
 
 /// One message under two sequences is a duplicate too, which no session notices.

@@ -7,7 +7,14 @@ use std::time::Duration;
 /// Seen to fail when: the factor of "m" is 60.
 #[test]
 fn every_unit_is_read() {
-    let spans = [("0s", 0), ("100ms", 100), ("60s", 60_000), ("5 m", 300_000), ("24h", 86_400_000), ("7d", 604_800_000)];
+    let spans = [
+        ("0s", 0),
+        ("100ms", 100),
+        ("60s", 60_000),
+        ("5 m", 300_000),
+        ("24h", 86_400_000),
+        ("7d", 604_800_000),
+    ];
     for (text, ms) in spans {
         assert_eq!(text.parse(), Ok(Span(Duration::from_millis(ms))), "{text}");
     }

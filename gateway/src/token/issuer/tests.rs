@@ -30,7 +30,9 @@ fn keygen_keeps_what_exists() {
 
     assert!(matches!(keygen(folder.path()), Err(IssueError::File { .. })));
     assert_eq!(std::fs::read(&key_path).unwrap(), first);
-    assert!(Verifier::load(&folder.path().join(JWKS_FILE), policy()).unwrap().verify(&old_token, NOW).is_ok());
+    assert!(
+        Verifier::load(&folder.path().join(JWKS_FILE), policy()).unwrap().verify(&old_token, NOW).is_ok()
+    );
 
     std::fs::rename(&key_path, folder.path().join("old.key")).unwrap();
     keygen(folder.path()).unwrap();

@@ -13,7 +13,8 @@ fn key() -> Value {
 }
 
 fn read(file: Value) -> Result<PublicKeys, JwksError> {
-    let file: Jwks = serde_json::from_value(file).map_err(|e| JwksError::Syntax { message: e.to_string() })?;
+    let file: Jwks =
+        serde_json::from_value(file).map_err(|e| JwksError::Syntax { message: e.to_string() })?;
     PublicKeys::of(&file)
 }
 

@@ -16,7 +16,8 @@ use std::os::unix::fs::FileExt;
 fn directories_on_disk_are_opened_and_moved() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let config = RocksConfig { block_cache_bytes: 8 << 20, memtable_bytes: 8 << 20, ..RocksConfig::default() };
+    let config =
+        RocksConfig { block_cache_bytes: 8 << 20, memtable_bytes: 8 << 20, ..RocksConfig::default() };
     let mut databases = RocksDatabases::new(path, RocksShared::new(config));
     let mut traffic = Traffic::default();
     let mut model = Model::default();

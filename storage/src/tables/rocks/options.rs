@@ -6,7 +6,8 @@
 
 use super::super::Table;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Env, LogLevel, Options, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Env, LogLevel, Options,
+    WriteBufferManager,
 };
 
 /// Sizes of the databases of all cores together.
@@ -105,9 +106,9 @@ impl RocksShared {
     }
 
     pub(super) fn families(&self) -> Vec<ColumnFamilyDescriptor> {
-        let own = Table::ALL.into_iter().map(|table| {
-            ColumnFamilyDescriptor::new(table.name(), self.family_options(&shape(table)))
-        });
+        let own = Table::ALL
+            .into_iter()
+            .map(|table| ColumnFamilyDescriptor::new(table.name(), self.family_options(&shape(table))));
         let reserved = Table::RESERVED
             .into_iter()
             .map(|name| ColumnFamilyDescriptor::new(name, self.family_options(&Shape::Few)));

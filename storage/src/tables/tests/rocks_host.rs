@@ -20,11 +20,13 @@ impl RocksHost {
 
 /// Copies a folder that changes: the list of files first, and again if one was removed meanwhile.
 fn copy(from: &Path, to: &Path) {
-    let list_first = |path: &Path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"));
+    let list_first =
+        |path: &Path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"));
     'again: loop {
         let _ = std::fs::remove_dir_all(to);
         std::fs::create_dir_all(to).unwrap();
-        let mut files: Vec<PathBuf> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort_by_key(|path| list_first(path));
         for file in files {
             match std::fs::copy(&file, to.join(file.file_name().unwrap())) {
@@ -41,7 +43,8 @@ impl Host for RocksHost {
     type Tables = RocksTables;
 
     fn new() -> Self {
-        let config = RocksConfig { block_cache_bytes: 8 << 20, memtable_bytes: 8 << 20, ..RocksConfig::default() };
+        let config =
+            RocksConfig { block_cache_bytes: 8 << 20, memtable_bytes: 8 << 20, ..RocksConfig::default() };
         Self { folder: tempfile::tempdir().unwrap(), lives: 0, shared: RocksShared::new(config) }
     }
 

@@ -1,0 +1,61 @@
+//! Connections that the load ends by itself: one by one during a soak, all at once for a storm.
+//!
+//! Invariants
+//! - A member that was cut off comes back by its session's own plan, with what was unanswered.
+//! - Half of the endings are resets, so that frames are lost on their way in both directions.
+
+use super::Fleet;
+use crate::error::BenchError;
+use crate::floor::spread::{sender, stride};
+use crate::links::{Ending, Links, Wires};
+use iris_protocol::Mono;
+use std::time::Duration;
+
+/// How many connections were ended, and when the next one is.
+#[derive(Debug, Default)]
+pub(super) struct Churn {
+    count: u64,
+    next: Option<Mono>,
+}
+
+impl Fleet {
+    /// Ends the connections that are due.
+    pub(super) fn churn(&mut self, wires: &mut Wires, now: Mono) {
+        if self.plan.churn <= 0.0 {
+            return;
+        }
+        let pause = Duration::from_secs_f64(1.0 / self.plan.churn);
+        let mut next = self.churn.next.unwrap_or_else(|| now.after(pause));
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        while next <= now {
+            let index = sender(self.churn.count, members, stride(members));
+            let how = if self.churn.count.is_multiple_of(2) { Ending::Abort } else { Ending::Close };
+            self.hang_up(wires, index as usize, how, now);
+            self.churn.count += 1;
+            next = next.after(pause);
+        }
+        self.churn.next = Some(next);
+    }
+
+    /// Ends all connections with a reset; the sessions plan their return.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn cut_off(&mut self, links: &mut Links) -> Result<(), BenchError> {
+        let now = self.clock.now();
+        for index in 0..self.members.len() {
+            self.hang_up(links.wires(), index, Ending::Abort, now);
+        }
+        self.pump(links, now)
+    }
+
+    fn hang_up(&mut self, wires: &mut Wires, index: usize, how: Ending, now: Mono) {
+        let member = &mut self.members[index];
+        let Some(link) = member.link.take() else { return };
+        wires.end(link, how);
+        self.tally.cut_off += 1;
+        self.tally.offline(member.go_offline());
+        member.disconnected(now);
+        self.drain(wires, index, now);
+    }
+}

@@ -1,0 +1,199 @@
+//! `soak`: a long load during which connections are lost and gateways killed. Every message must end delivered, and
+//! the gateway must not grow.
+//!
+//! Invariants
+//! - Growth is judged on one process's life only: after a kill the figures begin anew.
+//! - Memory is judged over the second half of the run: the first fills pools and caches.
+
+use crate::backlog::Sample;
+use crate::drive::{self, Target, Watcher};
+use crate::error::BenchError;
+use crate::footprint::{self, Reading};
+use crate::gateway::{Gateway, GatewayPlan, Keyring};
+use crate::host;
+use crate::latency;
+use crate::options::SoakArgs;
+use crate::output::publish;
+use crate::plan::TrafficPlan;
+use crate::report::Report;
+use crate::schedule::exact;
+use iris_client::session::Backoff;
+use iris_protocol::Mono;
+use std::time::Duration;
+
+/// Sessions come back quickly: the point is to lose many connections, not to wait.
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(50),
+    cap: Duration::from_secs(1),
+    stable_after: Duration::from_secs(2),
+};
+/// Time between two looks at the gateway's memory: one costs the kernel a walk over its page tables.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Soaks.
+///
+/// # Errors
+/// The run could not be completed, or [`BenchError::Verdict`].
+pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
+    let server = GatewayPlan::new(&args.gateway)?;
+    let mut plan = TrafficPlan::new(&args.traffic, args.rate)?;
+    if !(args.churn >= 0.0 && args.churn.is_finite()) {
+        return Err(BenchError::Usage("allowed: --churn of 0 or above".to_owned()));
+    }
+    (plan.churn, plan.backoff) = (args.churn, BACKOFF);
+    let keys = Keyring::new(&server, plan.pairs * 2)?;
+    let gateway = Gateway::start(&server, &keys)?;
+    let mut target = Target::of(&gateway, &server);
+    if args.kill_every.is_some() {
+        // A killed process takes its CPU time along.
+        target.pid = None;
+    }
+    let mut keeper = Keeper { gateway, kill_every: args.kill_every, killed_at: None, kills: 0, looks: Vec::new() };
+    let driven = drive::drive(&plan, &target, &keys.credentials, &mut keeper);
+    let driven = driven.map_err(|error| keeper.gateway.explain(error))?;
+    let growth = Growth::of(&keeper.looks, driven.tally.delivered);
+    let kills = keeper.kills;
+    keeper.gateway.stop()?;
+    let mut report = Report::new("soak");
+    latency::describe(&plan, &driven, &mut report);
+    report.number("churn_per_second", args.churn);
+    report.count("cut_off", driven.tally.cut_off);
+    report.count("returns", driven.tally.returns);
+    report.count("kills", kills);
+    growth.describe(&mut report);
+    crate::gateway::describe(&server, &mut report);
+    driven.cost.describe(&mut report);
+    host::describe(&mut report);
+    let complaints: Vec<String> = [driven.tally.verdict(true), growth.verdict(args)].into_iter().flatten().collect();
+    report.text("verdict", if complaints.is_empty() { "good" } else { "bad" });
+    let distributions = [
+        ("delivery".to_owned(), driven.tally.delivery),
+        ("ack".to_owned(), driven.tally.ack),
+        ("login".to_owned(), driven.tally.login),
+    ];
+    publish(&report, &distributions, plan.span.duration, &args.output)?;
+    if complaints.is_empty() { Ok(()) } else { Err(BenchError::Verdict(complaints.join("; "))) }
+}
+
+/// One look at the gateway.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at: Mono,
+    delivered: u64,
+    private_dirty: u64,
+    descriptors: u64,
+    threads: u64,
+}
+
+/// Looks at the gateway, and kills it when it is time.
+struct Keeper {
+    gateway: Gateway,
+    kill_every: Option<Duration>,
+    killed_at: Option<Mono>,
+    kills: u64,
+    /// Of the present process only.
+    looks: Vec<Look>,
+}
+
+impl Watcher for Keeper {
+    fn look(&mut self, at: Mono, sample: &Sample) -> Result<(), BenchError> {
+        let killed_at = *self.killed_at.get_or_insert(at);
+        if self.kill_every.is_some_and(|every| at.since(killed_at) >= every) {
+            self.gateway.kill_and_restart()?;
+            self.killed_at = Some(at);
+            self.kills += 1;
+            self.looks.clear();
+        }
+        let due = self.looks.last().is_none_or(|last| at.since(last.at) >= LOOK_EVERY);
+        if let (true, Some(pid)) = (due, self.gateway.pid) {
+            self.looks.push(Look {
+                at,
+                delivered: sample.delivered,
+                private_dirty: Reading::of(pid)?.private_dirty,
+                descriptors: footprint::descriptors(pid)?,
+                threads: footprint::threads(pid)?,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// How a gateway grew.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Growth {
+    bytes_per_message: f64,
+    descriptors: u64,
+    threads: u64,
+    private_dirty: u64,
+}
+
+impl Growth {
+    fn of(looks: &[Look], delivered: u64) -> Self {
+        let (Some(first), Some(last)) = (looks.first(), looks.last()) else { return Self::default() };
+        let middle = looks.get(looks.len() / 2).unwrap_or(first);
+        let bytes = exact(last.private_dirty) - exact(middle.private_dirty);
+        let messages = last.delivered.min(delivered).saturating_sub(middle.delivered);
+        Self {
+            bytes_per_message: if messages == 0 { 0.0 } else { bytes / exact(messages) },
+            descriptors: last.descriptors.saturating_sub(first.descriptors),
+            threads: last.threads.saturating_sub(first.threads),
+            private_dirty: last.private_dirty,
+        }
+    }
+
+    fn describe(&self, report: &mut Report) {
+        report.number("growth.bytes_per_message", self.bytes_per_message);
+        report.count("growth.descriptors", self.descriptors);
+        report.count("growth.threads", self.threads);
+        report.count("server.private_dirty_bytes", self.private_dirty);
+    }
+
+    fn verdict(&self, args: &SoakArgs) -> Option<String> {
+        let mut grown = Vec::new();
+        if self.bytes_per_message > args.bytes_per_message_max {
+            grown.push(format!("memory grew by {:.0} bytes a message", self.bytes_per_message));
+        }
+        if self.descriptors > args.descriptors_growth_max {
+            grown.push(format!("descriptors grew by {}", self.descriptors));
+        }
+        if grown.is_empty() { None } else { Some(grown.join(" and ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, Options};
+    use clap::Parser;
+
+    fn look(second: u64, private_dirty: u64, descriptors: u64) -> Look {
+        let at = Mono(second * 1_000_000_000);
+        Look { at, delivered: second * 1_000, private_dirty, descriptors, threads: 9 }
+    }
+
+    fn verdict(growth: Growth) -> Option<String> {
+        let Command::Soak(args) = Options::parse_from(["iris-bench", "soak"]).command else { unreachable!() };
+        growth.verdict(&args)
+    }
+
+    /// Memory is judged over the second half, per message; what the first half filled is forgiven.
+    /// Seen to fail when: the first look is taken for the middle one.
+    #[test]
+    fn memory_is_judged_by_the_second_half() {
+        let warm = [look(0, 1 << 20, 40), look(5, 900 << 20, 40), look(10, 901 << 20, 40)];
+        let growth = Growth::of(&warm, 10_000);
+        assert!((growth.bytes_per_message - f64::from(1 << 20) / 5_000.0).abs() < 1e-6, "{growth:?}");
+        assert_eq!(verdict(growth), None);
+        let leaking = [look(0, 1 << 20, 40), look(5, 2 << 20, 40), look(10, 20 << 20, 40)];
+        assert!(verdict(Growth::of(&leaking, 10_000)).unwrap().contains("memory"));
+    }
+
+    /// Descriptors are judged over the whole run.
+    /// Seen to fail when: descriptors are not compared.
+    #[test]
+    fn descriptors_are_judged_over_the_whole_run() {
+        let leaking = [look(0, 1, 40), look(5, 1, 60), look(10, 1, 60)];
+        assert!(verdict(Growth::of(&leaking, 10_000)).unwrap().contains("descriptors grew by 20"));
+        assert_eq!(verdict(Growth::of(&[], 0)), None);
+    }
+}

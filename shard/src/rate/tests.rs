@@ -1,0 +1,29 @@
+use super::*;
+
+/// Proves: G-LIMIT-3 (a flooding user is limited alone)
+/// Seen to fail when: `take` forgets what it was.
+#[test]
+fn a_bucket_gives_its_burst_and_then_its_rate() {
+    let mut bucket = Bucket::default();
+    let every = interval(Duration::from_secs(1), 20);
+    let now = Mono(1_000_000_000_000);
+    let burst = (0..200).filter(|_| bucket.take(now, every, 100).is_ok()).count();
+    assert_eq!(burst, 100);
+    assert_eq!(bucket.take(now, every, 100), Err(Duration::from_millis(50)));
+    let later = now.after(Duration::from_secs(2));
+    let refilled = (0..200).filter(|_| bucket.take(later, every, 100).is_ok()).count();
+    assert_eq!(refilled, 40);
+    assert!(bucket.is_full(later.after(Duration::from_secs(6))));
+}
+
+/// Seen to fail when: a refusal moves the bucket.
+#[test]
+fn a_refusal_costs_nothing() {
+    let mut bucket = Bucket::default();
+    let every = interval(Duration::from_secs(1), 1);
+    assert!(bucket.take(Mono(0), every, 1).is_ok());
+    for _ in 0..10 {
+        assert!(bucket.take(Mono(0), every, 1).is_err());
+    }
+    assert!(bucket.take(Mono(1_000_000_000), every, 1).is_ok());
+}
