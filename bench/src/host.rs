@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn steal_is_a_share_of_all_cpu_time() {
         let before = steal_of("cpu  100 0 100 700 0 0 0 100 50 0\ncpu0 1 1 1 1 1 1 1 1\n");
-        let after = steal_of("cpu  150 0 150 1400 0 0 100 200 50 0\n");
+        let after = steal_of("cpu  150 0 150 1450 0 0 50 200 50 0\n");
         assert!((after.percent_since(before) - 10.0).abs() < 1e-9);
         assert!(after.percent_since(after).abs() < 1e-9);
     }

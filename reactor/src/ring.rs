@@ -516,3 +516,6 @@ fn descriptor_limit() -> u32 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     u32::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

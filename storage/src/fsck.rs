@@ -161,7 +161,7 @@ impl SlotCheck<'_> {
             match waiting.get_mut(&(conversation.clone(), sequence)) {
                 Some(seen) => *seen = true,
                 None => {
-                    self.damage("outbox", format!("sequence {sequence} of {conversation} waits for nobody"))
+                    self.damage("outbox", format!("sequence {sequence} of {conversation} waits for nobody"));
                 }
             }
             self.sequence("outbox", &conversation, (sequence, message_id));

@@ -156,7 +156,7 @@ impl Merger {
             Ok(())
         })?;
         self.applied = record.head().mark();
-        self.record_bytes = self.record_bytes.saturating_add(record.as_bytes().len());
+        self.record_bytes = self.record_bytes.saturating_add(record.buffer_bytes());
         self.counters.records = self.counters.records.saturating_add(1);
         self.records.push(record);
         Ok(())

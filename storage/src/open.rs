@@ -327,6 +327,10 @@ pub fn open_directory<D: Databases>(
     let mut file = read_meta(directory, databases, request)?;
     observe(OpenStep::MetaRead)?;
     let found = Judged::new(file.meta(), request, &lock)?;
+    if file.meta().moving.is_none() {
+        // Before a move could take a database that was removed halfway for one of its own.
+        remove_leftovers(directory, databases, file.meta().shards, observe)?;
+    }
     let moved = moving::move_slots(databases, &mut file, request, &found, observe)?;
     remove_leftovers(directory, databases, file.meta().shards, observe)?;
     let next = Generation(file.meta().generation.0.saturating_add(1));

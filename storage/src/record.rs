@@ -200,6 +200,11 @@ impl DurableRecord {
         Ok(ops)
     }
 
+    /// Bytes of memory that it holds.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The buffer, for reuse by [`crate::log::RecordLog::reuse`].
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes

@@ -63,13 +63,13 @@ fn nothing_is_never_held() {
     assert!(!Backlog::judge(&samples(0.0, 0.0), 10_000.0, 0.0, 0.0).held);
 }
 
-/// Only the last 15 s make the slope: a slow start is forgiven.
+/// Only the last 15 s make the slope: a backlog that came at the start and stayed is not growing.
 /// Seen to fail when: the slope is taken over all samples.
 #[test]
 fn the_first_seconds_do_not_count() {
     let mut all = samples(0.0, 0.0);
-    for sample in all.iter_mut().take(50) {
-        sample.delivered = sample.delivered.saturating_sub(5_000);
+    for sample in all.iter_mut().skip(50) {
+        sample.delivered -= 5_000;
     }
     assert!(Backlog::judge(&all, 10_000.0, 500.0, 500.0).held);
 }

@@ -247,7 +247,7 @@ impl Reactor {
         }
     }
 
-    fn cancel_accepts(&mut self, listener: Listener) {
+    pub(super) fn cancel_accepts(&mut self, listener: Listener) {
         let Some(listening) = &self.listeners[usize::from(listener.0)] else { return };
         let ring = &mut self.rings[listening.ring];
         if listening.multishot {

@@ -12,7 +12,7 @@ use crate::ring::Limit;
 use crate::tag::{Kind, Tag};
 
 fn host() -> (Reactor, std::net::SocketAddr) {
-    let settings = Config { descriptors_per_ring: 64, close_linger: Duration::ZERO, ..Config::default() };
+    let settings = Config { descriptors_per_ring: 16, close_linger: Duration::ZERO, ..Config::default() };
     let mut reactor = Reactor::new(&settings).expect("a reactor");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address");
@@ -139,4 +139,31 @@ fn a_send_of_which_the_kernel_took_a_part_is_continued() {
     });
     assert!(buffer == said, "the whole buffer comes back");
     assert!(peer.join().expect("peer").expect("read") == said, "bytes were lost or turned round");
+}
+
+/// A host that is out of descriptors or memory refuses each accept at once.
+/// Seen to fail when: `on_refusal` does not back off (the accept is armed again at once, and would be refused at once).
+#[test]
+fn an_accept_that_the_host_refuses_waits_and_goes_on() {
+    let (mut reactor, address) = host();
+    reactor.turn(Wait::Poll).expect("a turn");
+    reactor.cancel_accepts(Listener(0));
+    let (mut counters, mut taken) = (Counters::default(), Vec::new());
+    while reactor.rings[0].accepts > taken.len().try_into().expect("small") {
+        reactor.rings[0].enter(Limit::Never, &mut counters).expect("entered");
+        reactor.rings[0].reap(usize::MAX, &mut taken);
+    }
+    for completion in taken {
+        reactor.dispatch(0, Completion { result: -libc::ENFILE, ..completion });
+    }
+    assert_eq!((reactor.rings[0].accepts, reactor.counters().accept_backoffs), (0, 1));
+    let wait = reactor.next_accept().expect("a moment").saturating_duration_since(Instant::now());
+    assert!(wait > Duration::from_millis(30) && wait <= Duration::from_millis(50), "{wait:?}");
+    let before = reactor.counters().enters;
+    let (mut stream, conn) = pair(&mut reactor, address);
+    assert!(reactor.counters().enters - before < 10, "it spins");
+    reactor.send(conn, b"welcome".to_vec());
+    until(&mut reactor, |event| matches!(event, Event::Sent { .. }).then_some(()));
+    let mut heard = [0; 7];
+    stream.read_exact(&mut heard).expect("read");
 }

@@ -24,6 +24,8 @@ fn a_connection_from_a_chosen_address_talks() {
     });
     let (accepted, peer) = accepted.expect("accepted");
     assert_eq!(peer.map(|peer| peer.ip()), Some(from.ip()));
+    host.reactor.send(accepted, b"welcome".to_vec());
+    host.until(|_, event| matches!(event, Event::Received { conn, .. } if conn == dialled).then_some(()));
     host.reactor.send(dialled, b"question".to_vec());
     let heard = host.until(|_, event| match event {
         Event::Received { conn, bytes } if conn == accepted => Some(bytes.to_vec()),
@@ -147,7 +149,7 @@ fn peers_can_be_asked_for_their_names() {
     }
 }
 
-/// Seen to fail when: `on_peer_name` treats a failure as a bug.
+/// Seen to fail when: `on_peer_name` does not settle.
 #[test]
 fn a_peer_that_was_gone_before_it_was_asked_ends_like_any_other() {
     let mut host = Host::new(&Config { peer_addresses: PeerAddresses::Asked, ..config() });

@@ -94,7 +94,7 @@ fn a_sync_keeps_its_file_open() {
     assert!(synced);
 }
 
-/// Seen to fail when: `push_linked` drops what does not fit.
+/// Seen to fail when: `push_linked` submits a full queue and then forgets what did not fit.
 #[test]
 fn more_writes_than_the_queue_holds_all_happen() {
     let mut host = Host::new(&config());

@@ -114,7 +114,7 @@ fn full_table(addresses: PeerAddresses) -> u64 {
 }
 
 /// A full descriptor table: accept pauses, does not spin, and goes on.
-/// Seen to fail when: `on_refusal` never backs off (thousands of enters), or `end_backoffs` does not run.
+/// Seen to fail when: `end_backoffs` does not run.
 #[test]
 fn a_full_table_makes_the_multishot_accept_wait_and_not_spin() {
     full_table(PeerAddresses::Off);

@@ -92,7 +92,7 @@ fn every_contradiction_is_found() {
         ("the mark is", |tables, list| list.put(Table::Watermarks, &tables.keys(Table::Watermarks)[0], &[1])),
         ("is counted with", |tables, list| list.delete(Table::Inbox, &tables.keys(Table::Inbox)[0])),
         ("the last assigned is", |tables, list| {
-            list.put(Table::Users, &tables.keys(Table::Users)[0], &[2, 3, 15])
+            list.put(Table::Users, &tables.keys(Table::Users)[0], &[2, 3, 15]);
         }),
         ("both have sequence", |tables, list| {
             let mut value = Vec::new();

@@ -229,6 +229,9 @@ suite!(rocks, super::rocks_host::RocksHost);
 #[cfg(feature = "rocks")]
 mod rocks_host;
 
+#[cfg(feature = "fault-env")]
+mod power;
+
 /// Seen to fail when: the key is left out of the checksum.
 #[test]
 fn a_value_under_another_key_is_damage() {

@@ -1,0 +1,160 @@
+//! The claims, checked on what devices saw and disks held. Independent of the shard's code.
+//!
+//! - C1: every accepted message is applied by every device of its members.
+//! - C2: a device applies a sequence once, and a message has one sequence.
+//! - C3: a device applies a conversation in ascending order.
+//! - C4: sequences are dense, and each is one message.
+//! - C5: what is applied was sent, by that sender, with that payload, to that conversation.
+//! - C6: an acknowledged message is in the synced image at that moment.
+
+use bytes::Bytes;
+use iris_protocol::{ConversationId, MessageId, Sequence, UserId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A claim that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The claim: C1 to C7.
+    pub claim: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+type Place = (ConversationId, Sequence);
+
+/// Everything that was seen so far.
+#[derive(Default)]
+pub struct Checker {
+    sent: BTreeMap<(ConversationId, MessageId), (UserId, Bytes)>,
+    durable: BTreeMap<(ConversationId, MessageId), Sequence>,
+    accepted: BTreeMap<Place, MessageId>,
+    applied: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
+    members: BTreeMap<String, UserId>,
+    violations: Vec<Violation>,
+    acknowledgements: u64,
+}
+
+impl Checker {
+    /// A device exists.
+    pub fn device(&mut self, name: String, user: UserId) {
+        self.applied.insert(name.clone(), BTreeMap::new());
+        self.members.insert(name, user);
+    }
+
+    /// A message is sent for the first time.
+    pub fn sent(&mut self, conversation: ConversationId, id: MessageId, sender: UserId, payload: Bytes) {
+        self.sent.insert((conversation, id), (sender, payload));
+    }
+
+    /// A synced record holds this message.
+    pub fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
+        let before = self.durable.insert((conversation.clone(), id), sequence);
+        if before.is_some_and(|before| before != sequence) {
+            self.violate("C2", format!("{id} in {conversation} was stored as {before:?} and as {sequence}"));
+        }
+    }
+
+    /// The server acknowledges: judged against the synced image at this moment.
+    pub fn acknowledged(&mut self, conversation: &str, id: MessageId, sequence: Sequence) {
+        self.acknowledgements += 1;
+        let Ok(conversation) = ConversationId::parse(conversation) else {
+            return self.violate("C5", format!("{id} was accepted into {conversation:?}"));
+        };
+        if self.durable.get(&(conversation.clone(), id)) != Some(&sequence) {
+            self.violate("C6", format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"));
+        }
+        let before = self.accepted.insert((conversation.clone(), sequence), id);
+        if before.is_some_and(|before| before != id) {
+            self.violate("C4", format!("{conversation} {sequence} is {before:?} and {id}"));
+        }
+    }
+
+    /// A device applies a message.
+    pub fn applied(&mut self, device: &str, place: (&ConversationId, Sequence), id: MessageId, payload: &Bytes) {
+        let (conversation, sequence) = place;
+        let Some(last) = self.applied.get_mut(device) else { return };
+        let before = last.insert(conversation.clone(), sequence).unwrap_or_default();
+        if before.next() != sequence {
+            self.violate("C3", format!("{device} applied {conversation} {sequence} after {before}"));
+        }
+        let user = self.members.get(device);
+        match self.sent.get(&(conversation.clone(), id)) {
+            None => self.violate("C5", format!("{device} got {id} in {conversation}, which nobody sent")),
+            Some((_, sent)) if sent != payload => {
+                self.violate("C5", format!("{device} got {id} with another payload"));
+            }
+            Some(_) if !user.is_some_and(|user| conversation.is_direct_member(user)) => {
+                self.violate("C5", format!("{device} is no member of {conversation}"));
+            }
+            Some(_) => {}
+        }
+        if self.durable.get(&(conversation.clone(), id)) != Some(&sequence) {
+            self.violate("C6", format!("{device} got {conversation} {sequence} before it was on the disk"));
+        }
+    }
+
+    /// Something that must never happen without an injected cause.
+    pub fn violate(&mut self, claim: &'static str, what: String) {
+        self.violations.push(Violation { claim, what });
+    }
+
+    /// True if every device has everything that was stored.
+    pub fn has_converged(&self) -> bool {
+        self.missing().is_none()
+    }
+
+    /// The first device that lacks something.
+    fn missing(&self) -> Option<String> {
+        let mut last: BTreeMap<&ConversationId, Sequence> = BTreeMap::new();
+        for ((conversation, _), sequence) in &self.durable {
+            let highest = last.entry(conversation).or_default();
+            *highest = (*highest).max(*sequence);
+        }
+        for (device, applied) in &self.applied {
+            let user = self.members.get(device)?;
+            for (conversation, sequence) in &last {
+                let has = applied.get(conversation).copied().unwrap_or_default();
+                if conversation.is_direct_member(user) && has < *sequence {
+                    return Some(format!("{device} has {conversation} through {has}, stored is {sequence}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// The end of a run: nothing is missing, and sequences are dense.
+    pub fn finish(mut self) -> (Vec<Violation>, u64) {
+        if let Some(missing) = self.missing() {
+            self.violate("C1", missing);
+        }
+        let mut by_conversation: BTreeMap<&ConversationId, BTreeSet<Sequence>> = BTreeMap::new();
+        let mut twice = Vec::new();
+        for ((conversation, id), sequence) in &self.durable {
+            if !by_conversation.entry(conversation).or_default().insert(*sequence) {
+                twice.push(format!("{conversation} {sequence} is {id} and another message"));
+            }
+        }
+        let holes: Vec<String> = by_conversation
+            .iter()
+            .filter(|(_, sequences)| sequences.last().is_some_and(|last| last.0 != sequences.len() as u64))
+            .map(|(conversation, sequences)| format!("{conversation} has {} messages, last {:?}", sequences.len(), sequences.last()))
+            .collect();
+        for what in twice.into_iter().chain(holes) {
+            self.violate("C4", what);
+        }
+        (self.violations, self.acknowledgements)
+    }
+
+    /// What was found so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Messages on the disk.
+    pub fn stored_count(&self) -> usize {
+        self.durable.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What a run consists of: how many of everything, and which faults.
+
+use std::time::Duration;
+
+/// A run, apart from its seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Messages sent before the world calms down.
+    pub ops: u64,
+    /// Shards of the process.
+    pub shards: u16,
+    /// Users.
+    pub users: u64,
+    /// Devices of each.
+    pub devices: u64,
+    /// Which faults happen.
+    pub faults: Faults,
+    /// How long the calm world may take to converge.
+    pub calm: Duration,
+}
+
+/// Faults by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// The process is killed, or the power cut: unsynced writes are lost, torn or garbled.
+    pub crashes: bool,
+    /// Connections break at any frame, half-open ones linger.
+    pub network: bool,
+    /// A sync takes up to 200 ms.
+    pub slow_disk: bool,
+    /// A device loses its memory and comes back from its saved state.
+    pub devices: bool,
+}
+
+impl Faults {
+    /// Everything.
+    pub const ALL: Self = Self { crashes: true, network: true, slow_disk: true, devices: true };
+
+    /// The named ones.
+    ///
+    /// # Errors
+    /// The name that is not a fault.
+    pub fn parse(list: &str) -> Result<Self, String> {
+        let mut faults = Self { crashes: false, network: false, slow_disk: false, devices: false };
+        for name in list.split(',').filter(|name| !name.is_empty()) {
+            match name {
+                "all" => faults = Self::ALL,
+                "crash" => faults.crashes = true,
+                "network" => faults.network = true,
+                "disk" => faults.slow_disk = true,
+                "device" => faults.devices = true,
+                other => return Err(format!("{other:?} is none of crash, network, disk, device, all")),
+            }
+        }
+        Ok(faults)
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { ops: 300, shards: 2, users: 4, devices: 2, faults: Faults::ALL, calm: Duration::from_secs(600) }
+    }
+}

@@ -1,0 +1,50 @@
+//! Rare states that a batch of seeds must have reached: otherwise its silence proves nothing.
+
+macro_rules! reached {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often each rare state was reached.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Reached { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Reached {
+            /// Every state by name.
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// Adds another run's.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+reached! {
+    /// The process stopped.
+    crashes,
+    /// A record was in flight when it stopped.
+    crash_in_flight,
+    /// What was in flight was torn, and recovery cut it.
+    torn_tail,
+    /// What was in flight reached the disk whole, unacknowledged.
+    written_unacknowledged,
+    /// The power was cut: unflushed tables were rebuilt from the log.
+    power_cut,
+    /// A connection broke.
+    disconnects,
+    /// A server noticed a broken connection late.
+    half_open,
+    /// A message was accepted after more than one transmission.
+    retry_accepted,
+    /// A message was delivered twice on the wire and applied once.
+    raw_duplicates,
+    /// A device came back from its saved state.
+    device_restarts,
+    /// A message was refused for a while and then accepted.
+    busy,
+    /// An entry was acknowledged by all before it needed a record.
+    elided,
+    /// Entries were read back from the tables.
+    loads,
+}

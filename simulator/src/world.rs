@@ -1,0 +1,391 @@
+//! The world: an ordered list of what happens next, and what each of it does.
+//!
+//! Invariants
+//! - Events happen in the order of their time, and of their making where times are equal.
+//! - A frame of a connection that broke never arrives.
+
+mod faults;
+mod links;
+mod shards;
+
+use crate::checker::{Checker, Violation};
+use crate::disk::Disk;
+use crate::node::Node;
+use crate::people::Person;
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::reached::Reached;
+use bytes::Bytes;
+use iris_client::session::{Event as Told, Output};
+use iris_client::state::Target;
+use iris_protocol::limits::Limits;
+use iris_protocol::{ConversationId, DeviceId, Generation, MessageId, Mono, UserId, Wall};
+use iris_shard::Placement;
+use iris_shard::io::{ConnId, LoadId};
+use iris_shard::mail::Mail;
+use iris_storage::load::LoadRequest;
+use iris_storage::op::Op;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use xxhash_rust::xxh3::Xxh3;
+
+/// 2026-01-01 in ms since 1970.
+const START: Wall = Wall(1_767_225_600_000);
+/// Simulated time starts here, so that "never" can be 0.
+const BEGIN: Mono = Mono(1_000_000_000);
+
+/// Something that will happen.
+pub(crate) enum Happening {
+    /// A device sends a message.
+    Compose { person: usize },
+    /// A device connects.
+    Connect { person: usize },
+    /// Bytes of a frame reach the server.
+    ToServer { person: usize, conn: ConnId, body: Bytes },
+    /// Bytes of a frame reach a device.
+    ToPerson { person: usize, conn: ConnId, body: Bytes },
+    /// The server notices that a connection is gone.
+    Gone { shard: usize, conn: ConnId, boot: Generation },
+    /// A device's deadline.
+    PersonTick { person: usize },
+    /// A shard's deadline.
+    ShardTick { shard: usize, boot: Generation },
+    /// A write is synced.
+    Synced { shard: usize, boot: Generation },
+    /// The tables answer.
+    Answer { shard: usize, boot: Generation, id: LoadId, request: LoadRequest },
+    /// Mail arrives.
+    Mail { from: u16, to: usize, boot: Generation, mail: Box<Mail> },
+    /// The tables are flushed.
+    Flush,
+    /// The process stops.
+    Crash,
+    /// A connection breaks.
+    Break { person: usize },
+    /// A connection breaks, and another one will.
+    NextBreak { person: usize },
+    /// A device stops and comes back.
+    Restart { person: usize },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Claims that did not hold, with the simulated time in microseconds.
+    pub violations: Vec<(u64, Violation)>,
+    /// Rare states.
+    pub reached: Reached,
+    /// Acknowledgements that were judged.
+    pub acknowledgements: u64,
+    /// Messages stored.
+    pub messages: u64,
+    /// Happenings.
+    pub steps: u64,
+    /// Equal for equal histories.
+    pub trace: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+}
+
+/// See the module.
+pub(crate) struct World {
+    plan: Plan,
+    random: Random,
+    now: Mono,
+    agenda: BTreeMap<(Mono, u64), Happening>,
+    made: u64,
+    disks: Vec<Disk>,
+    nodes: Vec<Node>,
+    people: Vec<Person>,
+    conns: BTreeMap<ConnId, (usize, usize)>,
+    mail_last: BTreeMap<(u16, usize), Mono>,
+    waiting: Vec<VecDeque<(u64, Vec<Op>)>>,
+    generation: Generation,
+    checker: Checker,
+    reached: Reached,
+    trace: Xxh3,
+    next_conn: u64,
+    composed: u64,
+    calm: bool,
+    steps: u64,
+    limits: Limits,
+}
+
+/// Runs one seed to its end.
+pub fn run(seed: u64, plan: &Plan) -> Outcome {
+    let mut world = World::new(seed, plan.clone());
+    let mut violations = Vec::new();
+    world.start();
+    let mut deadline = None;
+    while let Some(((at, _), happening)) = world.agenda.pop_first() {
+        world.now = at;
+        world.steps += 1;
+        world.happen(happening);
+        if let Some(first) = world.checker.violations().first() {
+            violations.push((world.micros(), first.clone()));
+            break;
+        }
+        if world.calm && deadline.is_none() {
+            deadline = Some(world.now.after(plan.calm));
+        }
+        let settled = world.calm && world.is_settled();
+        if settled || deadline.is_some_and(|deadline| world.now > deadline) {
+            break;
+        }
+    }
+    world.end(seed, violations)
+}
+
+impl World {
+    fn new(seed: u64, plan: Plan) -> Self {
+        let shards = usize::from(plan.shards);
+        let limits = Limits { sends_per_second: 10_000, sends_burst: 10_000, ..Limits::default() };
+        Self {
+            random: Random::new(seed),
+            now: BEGIN,
+            agenda: BTreeMap::new(),
+            made: 0,
+            disks: (0..shards).map(|_| Disk::new()).collect(),
+            nodes: Vec::new(),
+            people: Vec::new(),
+            conns: BTreeMap::new(),
+            mail_last: BTreeMap::new(),
+            waiting: Vec::new(),
+            generation: Generation(0),
+            checker: Checker::default(),
+            reached: Reached::default(),
+            trace: Xxh3::new(),
+            next_conn: 1,
+            composed: 0,
+            calm: false,
+            steps: 0,
+            limits,
+            plan,
+        }
+    }
+
+    fn start(&mut self) {
+        self.boot();
+        self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
+        for shard in 0..self.nodes.len() {
+            self.after_input(shard);
+        }
+        for user in 0..self.plan.users {
+            for device in 0..self.plan.devices {
+                let user = id(UserId::parse(&format!("user{user}")));
+                let device = id(DeviceId::parse(&format!("device{device}")));
+                let jitter = self.random.next();
+                let person = Person::new(user.clone(), device, jitter);
+                self.checker.device(person.name(), user);
+                self.people.push(person);
+                // Every device is linked before the first message, so that each must see all of them.
+                let person = self.people.len() - 1;
+                self.plan_in(0, 1_000, Happening::Connect { person });
+            }
+        }
+        for person in 0..self.people.len() {
+            self.plan_in(2_000_000, 3_000_000, Happening::Compose { person });
+        }
+        self.plan_faults();
+    }
+
+    /// Something happens between `from` and `to` microseconds from now.
+    pub(crate) fn plan_in(&mut self, from: u64, to: u64, happening: Happening) {
+        let micros = self.random.within(from, to);
+        let at = self.now.after(Duration::from_micros(micros));
+        self.plan_at(at, happening);
+    }
+
+    pub(crate) fn plan_at(&mut self, at: Mono, happening: Happening) {
+        self.made += 1;
+        self.agenda.insert((at, self.made), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        self.note(&happening);
+        match happening {
+            Happening::Compose { person } => self.compose(person),
+            Happening::Connect { person } => self.connect(person),
+            Happening::ToServer { person, conn, body } => self.to_server(person, conn, body),
+            Happening::ToPerson { person, conn, body } => self.to_person(person, conn, body),
+            Happening::Gone { shard, conn, boot } => self.gone(shard, conn, boot),
+            Happening::PersonTick { person } => {
+                self.people[person].tick_at = None;
+                let now = self.now;
+                self.people[person].session.tick(now);
+                self.take_outputs(person);
+            }
+            Happening::ShardTick { shard, boot } => self.shard_tick(shard, boot),
+            Happening::Synced { shard, boot } => self.synced(shard, boot),
+            Happening::Answer { shard, boot, id, request } => self.answer(shard, boot, id, &request),
+            Happening::Mail { from, to, boot, mail } => self.mail(from, to, boot, *mail),
+            Happening::Flush => self.flush(),
+            Happening::Crash => self.crash(),
+            Happening::Break { person } => self.break_connection(person),
+            Happening::NextBreak { person } => {
+                self.break_connection(person);
+                self.plan_break();
+            }
+            Happening::Restart { person } => self.restart(person),
+        }
+    }
+
+    /// The trace: what happened, to whom, when.
+    fn note(&mut self, happening: &Happening) {
+        let (kind, who, bytes): (u8, usize, &[u8]) = match happening {
+            Happening::Compose { person } => (1, *person, &[]),
+            Happening::Connect { person } => (2, *person, &[]),
+            Happening::ToServer { person, body, .. } => (3, *person, body),
+            Happening::ToPerson { person, body, .. } => (4, *person, body),
+            Happening::Gone { shard, .. } => (5, *shard, &[]),
+            Happening::PersonTick { person } => (6, *person, &[]),
+            Happening::ShardTick { shard, .. } => (7, *shard, &[]),
+            Happening::Synced { shard, .. } => (8, *shard, &[]),
+            Happening::Answer { shard, .. } => (9, *shard, &[]),
+            Happening::Mail { to, .. } => (10, *to, &[]),
+            Happening::Flush => (11, 0, &[]),
+            Happening::Crash => (12, 0, &[]),
+            Happening::Break { person } => (13, *person, &[]),
+            Happening::Restart { person } => (14, *person, &[]),
+            Happening::NextBreak { person } => (15, *person, &[]),
+        };
+        self.trace.update(&self.now.0.to_be_bytes());
+        self.trace.update(&[kind]);
+        self.trace.update(&(who as u64).to_be_bytes());
+        self.trace.update(bytes);
+    }
+
+    fn wall(&self) -> Wall {
+        START.after_ms(self.now.since(BEGIN).as_millis() as u64)
+    }
+
+    fn micros(&self) -> u64 {
+        self.now.since(BEGIN).as_micros() as u64
+    }
+
+    /// A device writes to somebody; a fresh id, as a client mints it right before the first transmission.
+    fn compose(&mut self, person: usize) {
+        if self.composed >= self.plan.ops {
+            self.calm = true;
+            return;
+        }
+        let peer = self.random.below(self.people.len() as u64) as usize;
+        let to = self.people[peer].user.clone();
+        let sender = self.people[person].user.clone();
+        self.composed += 1;
+        let message_id = self.mint();
+        let payload = Bytes::from(format!("{} {}", self.people[person].name(), self.composed));
+        let conversation = ConversationId::direct(&sender, &to);
+        let now = self.now;
+        let taken = self.people[person].session.send(now, Target::To(to), message_id, payload.clone());
+        if taken.is_ok() {
+            self.checker.sent(conversation, message_id, sender, payload);
+        }
+        self.take_outputs(person);
+        self.plan_in(1_000, 60_000, Happening::Compose { person });
+    }
+
+    fn mint(&mut self) -> MessageId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(self.wall().0 << 16).to_be_bytes());
+        bytes[6] = 0x70;
+        bytes[8..].copy_from_slice(&self.composed.to_be_bytes());
+        bytes[8] = 0x80;
+        id(MessageId::parse(&bytes))
+    }
+
+    /// What a session told: to the checker, and back as stored.
+    fn told(&mut self, person: usize, told: Told) {
+        let name = self.people[person].name();
+        match told {
+            Told::Message(message) => {
+                let place = (&message.conversation, message.sequence);
+                self.checker.applied(&name, place, message.message_id, &message.payload);
+                let now = self.now;
+                self.people[person].session.stored(now, message.offset);
+            }
+            Told::Gap(gap) => self.checker.violate("C1", format!("{name} was told of a hole: {gap:?}")),
+            Told::ServerFault(fault) => self.checker.violate("C3", format!("{name}: {fault}")),
+            Told::Unknown { message_id, .. } => {
+                self.checker.violate("C2", format!("{name}: the outcome of {message_id} is unknown"));
+            }
+            Told::Accepted(accepted) => self.reached.retry_accepted += u64::from(accepted.transmissions > 1),
+            Told::Rejected(rejected) => {
+                self.reached.busy += 1;
+                if rejected.retry_after.is_none() {
+                    self.checker.violate("C1", format!("{name}: refused for good: {rejected:?}"));
+                }
+            }
+            Told::Duplicate { .. } => self.reached.raw_duplicates += 1,
+            Told::Welcome(_)
+            | Told::CaughtUp { .. }
+            | Told::Closed(_)
+            | Told::GoAway { .. }
+            | Told::Refreshed { .. }
+            | Told::Devices { .. }
+            | Told::Unlinked { .. }
+            | Told::RequestRejected { .. } => {}
+        }
+    }
+
+    pub(crate) fn take_outputs(&mut self, person: usize) {
+        while let Some(output) = self.people[person].session.poll() {
+            match output {
+                Output::Frame(frame) => self.from_person(person, frame),
+                Output::Event(told) => self.told(person, told),
+                Output::Connect => self.connect(person),
+                Output::Disconnect { .. } => self.hang_up(person),
+            }
+        }
+        if let Some(deadline) = self.people[person].session.next_deadline()
+            && self.people[person].tick_at.is_none_or(|at| deadline < at)
+        {
+            let at = deadline.max(self.now.after(Duration::from_micros(1)));
+            self.people[person].tick_at = Some(at);
+            self.plan_at(at, Happening::PersonTick { person });
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::even(self.plan.shards)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.people.iter().all(|person| person.session.unanswered_count() == 0 && person.session.is_online())
+            && self.checker.has_converged()
+    }
+
+    fn end(mut self, seed: u64, mut violations: Vec<(u64, Violation)>) -> Outcome {
+        for node in &self.nodes {
+            self.reached.elided += node.shard.counters().elided;
+            self.reached.loads += node.shard.counters().loads;
+        }
+        let (micros, simulated) = (self.micros(), self.now.since(BEGIN));
+        let unanswered: usize = self.people.iter().map(|person| person.session.unanswered_count()).sum();
+        if unanswered > 0 && violations.is_empty() {
+            self.checker.violate("C7", format!("{unanswered} messages are unanswered in a calm world"));
+        }
+        let messages = self.checker.stored_count() as u64;
+        let (found, acknowledgements) = self.checker.finish();
+        if violations.is_empty() {
+            violations.extend(found.into_iter().map(|violation| (micros, violation)));
+        }
+        Outcome {
+            seed,
+            violations,
+            reached: self.reached,
+            acknowledgements,
+            messages,
+            steps: self.steps,
+            trace: self.trace.digest(),
+            simulated,
+        }
+    }
+}
+
+/// Ids that the world makes are valid.
+fn id<T>(parsed: Result<T, iris_protocol::IdError>) -> T {
+    parsed.unwrap_or_else(|error| unreachable!("the world's own id: {error}"))
+}

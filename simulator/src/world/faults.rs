@@ -1,0 +1,133 @@
+//! What goes wrong, when the seed says so.
+
+use super::{Happening, START, World};
+use crate::node::{Boot, Node};
+use iris_protocol::{Generation, ShardId};
+use iris_shard::io::Ticket;
+use iris_storage::log::LogWrite;
+use std::collections::VecDeque;
+
+/// Between two crashes of the process, in microseconds.
+const CRASHES: (u64, u64) = (20_000, 1_500_000);
+/// Between two breaks of connections.
+const BREAKS: (u64, u64) = (5_000, 400_000);
+/// Between two restarts of devices.
+const RESTARTS: (u64, u64) = (100_000, 2_000_000);
+
+impl World {
+    pub(super) fn plan_faults(&mut self) {
+        const AFTER_LINKING: u64 = 2_000_000;
+        self.plan_in(100_000, 2_000_000, Happening::Flush);
+        if self.plan.faults.crashes {
+            self.plan_in(AFTER_LINKING, AFTER_LINKING + CRASHES.1, Happening::Crash);
+        }
+        if self.plan.faults.network {
+            let person = self.anybody();
+            self.plan_in(AFTER_LINKING, AFTER_LINKING + BREAKS.1, Happening::NextBreak { person });
+        }
+        if self.plan.faults.devices {
+            let person = self.anybody();
+            self.plan_in(AFTER_LINKING, AFTER_LINKING + RESTARTS.1, Happening::Restart { person });
+        }
+    }
+
+    fn anybody(&mut self) -> usize {
+        self.random.below(self.people.len() as u64) as usize
+    }
+
+    /// All shards open their disks.
+    pub(super) fn boot(&mut self) {
+        self.generation = Generation(self.generation.0 + 1);
+        let clock = self.wall().max(START);
+        let boot = Boot {
+            shards: self.plan.shards,
+            generation: self.generation,
+            clock,
+            now: self.now,
+            limits: self.limits,
+        };
+        let mut nodes = Vec::new();
+        for (shard, disk) in (0..self.plan.shards).zip(&mut self.disks) {
+            match Node::open(ShardId(shard), &boot, disk, &mut self.reached) {
+                Ok(node) => nodes.push(node),
+                Err(why) => {
+                    self.checker.violate("C1", format!("shard {shard}: {why}"));
+                    return;
+                }
+            }
+        }
+        self.nodes = nodes;
+    }
+
+    /// The process stops, or the power is cut, and everything starts again.
+    pub(super) fn crash(&mut self) {
+        self.reached.crashes += 1;
+        let power = self.random.one_in(2);
+        self.reached.power_cut += u64::from(power);
+        let mut flying: Vec<Option<LogWrite>> = Vec::new();
+        for (node, disk) in self.nodes.iter_mut().zip(&mut self.disks) {
+            self.reached.elided += node.shard.counters().elided;
+            self.reached.loads += node.shard.counters().loads;
+            let write = node.writing.take();
+            if let Some(write) = &write {
+                self.reached.crash_in_flight += 1;
+                disk.tear(write, &mut self.random, &mut self.reached);
+            }
+            if power {
+                disk.cut_power();
+            }
+            flying.push(write);
+        }
+        self.mail_last.clear();
+        self.boot_after(&flying);
+        if !self.calm {
+            self.plan_in(CRASHES.0, CRASHES.1, Happening::Crash);
+        }
+    }
+
+    fn boot_after(&mut self, flying: &[Option<LogWrite>]) {
+        self.boot();
+        if self.nodes.len() != self.disks.len() || !self.checker.violations().is_empty() {
+            return;
+        }
+        for (shard, write) in flying.iter().enumerate() {
+            if let Some(write) = write
+                && self.nodes[shard].log.last().number >= write.number()
+            {
+                self.now_durable(shard, Ticket(write.through().0));
+            }
+        }
+        self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
+        self.conns.clear();
+        for person in 0..self.people.len() {
+            self.people[person].conn = None;
+            let now = self.now;
+            self.people[person].session.disconnected(now);
+        }
+        for shard in 0..self.nodes.len() {
+            self.after_input(shard);
+        }
+        for person in 0..self.people.len() {
+            self.take_outputs(person);
+        }
+    }
+
+    pub(super) fn restart(&mut self, person: usize) {
+        self.reached.device_restarts += 1;
+        self.hang_up(person);
+        self.people[person].restart();
+        self.plan_in(1_000, 500_000, Happening::Connect { person });
+        if !self.calm {
+            let person = self.anybody();
+            self.plan_in(RESTARTS.0, RESTARTS.1, Happening::Restart { person });
+        }
+    }
+
+    /// The next break, of anybody's connection.
+    pub(super) fn plan_break(&mut self) {
+        if !self.calm {
+            let person = self.anybody();
+            self.plan_in(BREAKS.0, BREAKS.1, Happening::NextBreak { person });
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The network between devices and the process: delays, order, breaks.
+
+use super::{Happening, World};
+use bytes::Bytes;
+use iris_protocol::frame::{body_length, decode_client, decode_server, encode_client};
+use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
+use iris_protocol::wire::client_frame::Frame;
+use iris_protocol::{Generation, Mono};
+use iris_shard::io::{ConnId, Input, Login};
+use std::time::Duration;
+
+/// One-way delay in microseconds.
+const DELAY: (u64, u64) = (50, 20_000);
+/// The server hears of a broken connection after this long, in microseconds.
+const HALF_OPEN: (u64, u64) = (1, 4_000_000);
+
+impl World {
+    pub(super) fn connect(&mut self, person: usize) {
+        if self.people[person].conn.is_some() {
+            return;
+        }
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let home = usize::from(self.placement().shard_of(self.people[person].user.slot()).0);
+        self.people[person].conn = Some(conn);
+        self.conns.insert(conn, (person, home));
+        let now = self.now;
+        let token = self.people[person].name();
+        self.people[person].session.connected(now, &token);
+        self.take_outputs(person);
+    }
+
+    /// A frame leaves a device.
+    pub(super) fn from_person(&mut self, person: usize, frame: Frame) {
+        let Some(conn) = self.people[person].conn else { return };
+        let mut bytes = Vec::new();
+        encode_client(frame, &mut bytes);
+        let at = self.arrival(self.people[person].last_to_server);
+        self.people[person].last_to_server = at;
+        self.plan_at(at, Happening::ToServer { person, conn, body: body(bytes) });
+    }
+
+    /// A frame leaves the process.
+    pub(super) fn to_device(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let Some((person, _)) = self.conns.get(&conn).copied() else { return };
+        let at = self.arrival(self.people[person].last_from_server);
+        self.people[person].last_from_server = at;
+        self.plan_at(at, Happening::ToPerson { person, conn, body: body(bytes) });
+    }
+
+    /// After a delay, and not before what was sent earlier.
+    fn arrival(&mut self, last: Mono) -> Mono {
+        let delay = self.random.within(DELAY.0, DELAY.1);
+        self.now.after(Duration::from_micros(delay)).max(last)
+    }
+
+    pub(super) fn to_server(&mut self, person: usize, conn: ConnId, body: Bytes) {
+        let Some((_, home)) = self.conns.get(&conn).copied() else { return };
+        let Ok(frame) = decode_client(body) else {
+            return self.checker.violate("C5", "a client's frame does not decode".to_owned());
+        };
+        let input = match frame.frame {
+            Some(Frame::Hello(hello)) => {
+                let (user, device) = (self.people[person].user.clone(), self.people[person].device.clone());
+                let expires_at = self.wall().after_ms(24 * 3_600_000);
+                Input::Login { conn, login: Box::new(Login { user, device, expires_at, hello }) }
+            }
+            frame => Input::Frame { conn, frame: iris_protocol::wire::ClientFrame { frame } },
+        };
+        self.input(home, input);
+    }
+
+    pub(super) fn to_person(&mut self, person: usize, conn: ConnId, body: Bytes) {
+        let Some((_, home)) = self.conns.get(&conn).copied() else { return };
+        self.input(home, Input::Sent { conn, bytes: body.len() + LENGTH_BYTES });
+        if self.people[person].conn != Some(conn) {
+            return;
+        }
+        match decode_server(body) {
+            Ok(frame) => {
+                let now = self.now;
+                self.people[person].session.handle(now, frame);
+                self.people[person].session.flush_acks(now);
+                self.take_outputs(person);
+            }
+            Err(error) => self.checker.violate("C5", format!("a server's frame does not decode: {error}")),
+        }
+    }
+
+    /// The device's end of the connection is gone; the server notices later.
+    pub(super) fn hang_up(&mut self, person: usize) {
+        let Some(conn) = self.people[person].conn.take() else { return };
+        let Some((_, shard)) = self.conns.remove(&conn) else { return };
+        let boot = self.generation;
+        let half_open = self.random.one_in(3);
+        self.reached.half_open += u64::from(half_open);
+        let to = if half_open { HALF_OPEN.1 } else { 10_000 };
+        self.plan_in(HALF_OPEN.0, to, Happening::Gone { shard, conn, boot });
+    }
+
+    pub(super) fn gone(&mut self, shard: usize, conn: ConnId, boot: Generation) {
+        if boot == self.generation {
+            self.input(shard, Input::Gone { conn });
+        }
+    }
+
+    /// The process closed the connection: everything sent before arrives, then the end.
+    pub(super) fn closed_by_server(&mut self, conn: ConnId) {
+        let Some((person, shard)) = self.conns.get(&conn).copied() else { return };
+        let boot = self.generation;
+        let at = self.people[person].last_from_server.max(self.now).after(Duration::from_micros(1));
+        self.plan_at(at, Happening::Gone { shard, conn, boot });
+        if self.people[person].conn == Some(conn) {
+            self.plan_at(at, Happening::Break { person });
+        }
+    }
+
+    pub(super) fn break_connection(&mut self, person: usize) {
+        if self.people[person].conn.is_none() {
+            return;
+        }
+        self.reached.disconnects += 1;
+        self.hang_up(person);
+        let now = self.now;
+        self.people[person].session.disconnected(now);
+        self.take_outputs(person);
+    }
+}
+
+/// A frame's body, through the production codec's length check.
+fn body(bytes: Vec<u8>) -> Bytes {
+    let length = body_length(&bytes, FRAME_BYTES_MAX);
+    assert_eq!(length, Ok(Some(bytes.len() - LENGTH_BYTES)), "one whole frame");
+    Bytes::from(bytes).slice(LENGTH_BYTES..)
+}

@@ -1,0 +1,168 @@
+//! The process: inputs and effects of its shards, its logs, its mail.
+
+use super::{Happening, World};
+use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::wire::{Close, server_frame};
+use iris_protocol::{Generation, MessageId, Mono, Sequence, ShardId};
+use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
+use iris_shard::mail::Mail;
+use iris_storage::load::LoadRequest;
+use iris_storage::op::Op;
+use std::time::Duration;
+
+/// A sync in microseconds, on a good day and on a bad one.
+const SYNC: (u64, u64) = (100, 400);
+const SLOW_SYNC: (u64, u64) = (1_000, 200_000);
+/// Mail and reads in microseconds.
+const HOP: (u64, u64) = (1, 300);
+/// The shortest time between two ticks of a shard.
+const TICK: Duration = Duration::from_micros(10);
+
+impl World {
+    /// Gives a shard an input and carries out what follows.
+    pub(super) fn input(&mut self, shard: usize, input: Input) {
+        let now = self.now;
+        // Reads go on: the network holds what the shard has no credit for.
+        let _backpressure = self.nodes[shard].shard.handle(now, input);
+        self.after_input(shard);
+    }
+
+    pub(super) fn after_input(&mut self, shard: usize) {
+        while let Some(effect) = self.nodes[shard].shard.poll_effect() {
+            self.carry_out(shard, effect);
+        }
+        self.write(shard);
+        if let Some((at, _)) = self.nodes[shard].shard.next_deadline() {
+            let at = at.max(self.now.after(TICK));
+            if self.nodes[shard].tick_at.is_none_or(|planned| at < planned) {
+                self.nodes[shard].tick_at = Some(at);
+                let boot = self.generation;
+                self.plan_at(at, Happening::ShardTick { shard, boot });
+            }
+        }
+    }
+
+    fn carry_out(&mut self, shard: usize, effect: Effect) {
+        let boot = self.generation;
+        match effect {
+            Effect::Send { conn, frame } => {
+                let mut bytes = Vec::new();
+                match frame {
+                    Frame::Deliver { offset, previous, envelope } => {
+                        encode_deliver(offset, previous, &envelope, &mut bytes);
+                    }
+                    Frame::Other(frame) => encode_server(frame, &mut bytes),
+                }
+                self.to_device(conn, bytes);
+            }
+            Effect::Accept { conn, accepted } => {
+                match MessageId::parse(&accepted.message_id) {
+                    Ok(id) => self.checker.acknowledged(&accepted.conversation, id, Sequence(accepted.sequence)),
+                    Err(error) => self.checker.violate("C5", format!("an acceptance names no message: {error}")),
+                }
+                let mut bytes = Vec::new();
+                encode_server(server_frame::Frame::Accepted(accepted), &mut bytes);
+                self.to_device(conn, bytes);
+            }
+            Effect::Close { conn, code, retry_after_ms } => {
+                let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
+                let mut bytes = Vec::new();
+                encode_server(server_frame::Frame::Close(close), &mut bytes);
+                self.to_device(conn, bytes);
+                self.closed_by_server(conn);
+            }
+            Effect::Read { .. } => {}
+            Effect::Store { ticket, ops } => {
+                let found = self.nodes[shard].log.append(&ops);
+                assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
+                self.waiting[shard].push_back((ticket.0, ops));
+            }
+            Effect::Load { id, request } => {
+                self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
+            }
+            Effect::Mail { to, mail } => {
+                let from = u16::try_from(shard).unwrap_or(u16::MAX);
+                let to = usize::from(to.0);
+                let delay = Duration::from_micros(self.random.within(HOP.0, HOP.1));
+                let last = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
+                let at = self.now.after(delay).max(last);
+                self.mail_last.insert((from, to), at);
+                self.plan_at(at, Happening::Mail { from, to, boot, mail: Box::new(mail) });
+            }
+        }
+    }
+
+    fn write(&mut self, shard: usize) {
+        if self.nodes[shard].begin_write(&mut self.disks[shard]) {
+            let slow = self.plan.faults.slow_disk && !self.calm && self.random.one_in(20);
+            let (from, to) = if slow { SLOW_SYNC } else { SYNC };
+            let boot = self.generation;
+            self.plan_in(from, to, Happening::Synced { shard, boot });
+        }
+    }
+
+    pub(super) fn synced(&mut self, shard: usize, boot: Generation) {
+        if boot != self.generation {
+            return;
+        }
+        let Some(write) = self.nodes[shard].writing.take() else { return };
+        self.disks[shard].write(&write);
+        let through = Ticket(write.through().0);
+        self.now_durable(shard, through);
+        let node = &mut self.nodes[shard];
+        let durable = node.log.written(write);
+        let absorbed = node.engine.absorb(durable.record);
+        assert!(absorbed.is_ok(), "no fault was injected: {absorbed:?}");
+        self.input(shard, Input::Stored { through });
+    }
+
+    /// Tells the checker what the synced image holds now.
+    pub(super) fn now_durable(&mut self, shard: usize, through: Ticket) {
+        while self.waiting[shard].front().is_some_and(|(ticket, _)| *ticket <= through.0) {
+            let ops = self.waiting[shard].pop_front().map(|(_, ops)| ops).unwrap_or_default();
+            for op in ops {
+                if let Op::Accept { envelope, .. } = op {
+                    self.checker.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, shard: usize, boot: Generation, id: LoadId, request: &LoadRequest) {
+        if boot != self.generation {
+            return;
+        }
+        let answer = self.nodes[shard].engine.load(request);
+        let answer = answer.unwrap_or_else(|error| unreachable!("no fault was injected: {error}"));
+        self.input(shard, Input::Loaded { id, answer });
+    }
+
+    pub(super) fn mail(&mut self, from: u16, to: usize, boot: Generation, mail: Mail) {
+        if boot == self.generation {
+            self.input(to, Input::Mail { from: ShardId(from), mail });
+        }
+    }
+
+    pub(super) fn shard_tick(&mut self, shard: usize, boot: Generation) {
+        if boot != self.generation {
+            return;
+        }
+        self.nodes[shard].tick_at = None;
+        let due: Option<Mono> = self.nodes[shard].shard.next_deadline().map(|(at, _)| at);
+        if due.is_some_and(|at| at <= self.now) {
+            self.input(shard, Input::Tick);
+        } else {
+            self.after_input(shard);
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        for node in &mut self.nodes {
+            node.flush();
+        }
+        for shard in 0..self.nodes.len() {
+            self.write(shard);
+        }
+        self.plan_in(100_000, 2_000_000, Happening::Flush);
+    }
+}
