@@ -22,6 +22,7 @@ mod fatal;
 mod frames;
 pub mod fsck;
 mod gate;
+mod host;
 pub mod logging;
 mod place;
 pub mod secret_file;

@@ -16,6 +16,7 @@ use crate::exit::ExitStatus;
 use crate::fatal::die;
 use crate::logging;
 use crate::gate::{Keys, TokenGate};
+use crate::host;
 use crate::place::{CorePlace, places, processors};
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::ServerTls;
@@ -97,6 +98,7 @@ pub fn run(plan: &ServePlan) -> ExitStatus {
         return ExitStatus::Config;
     }
     let _log = logging::start(&config.log);
+    logging::exit_on_panic();
     match serve(config, plan) {
         Ok(()) => ExitStatus::Ok,
         Err(error) => {
@@ -110,6 +112,7 @@ pub fn run(plan: &ServePlan) -> ExitStatus {
 fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
     let flags = plan.flags;
     let shards = shard_count(&config);
+    host::tell(&config, shards);
     let keys = Keys::new(load_keys(&config)?);
     let tls = load_tls(&config)?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])

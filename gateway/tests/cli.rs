@@ -1,4 +1,5 @@
 //! The command `iris-gateway`, as a user runs it: no code of the gateway is linked here.
+#![cfg(test)]
 
 use serde_json::Value;
 use std::io::Write as _;

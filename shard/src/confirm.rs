@@ -19,10 +19,13 @@ impl Shard {
         if through <= lane.confirmed {
             return;
         }
-        assert!(through <= lane.forwarded, "sequence {through} was confirmed and never forwarded");
+        assert!(through <= state.durable_through, "sequence {through} was confirmed and is not durable");
         let first = lane.confirmed.next();
         lane.confirmed = through;
-        let returned = u32::try_from(through.0 - first.0 + 1).unwrap_or(u32::MAX).min(lane.outstanding);
+        // After a restart a home may hold more than was forwarded since: that needs no forward any more.
+        let forwarded = through.min(lane.forwarded).0.saturating_sub(first.0 - 1);
+        lane.forwarded = lane.forwarded.max(through);
+        let returned = u32::try_from(forwarded).unwrap_or(u32::MAX).min(lane.outstanding);
         lane.outstanding -= returned;
         if !std::mem::replace(&mut state.is_listed, true) {
             self.dirty_conversations.push(now, index);

@@ -171,13 +171,17 @@ impl Shard {
 
     pub(crate) fn linked_durable(&mut self, conn: ConnId, user: u32) {
         self.users[user].tickets -= 1;
-        if let Some(index) = self.session_of(conn) {
+        // A device that was unlinked meanwhile has a session that ends.
+        let waits = |shard: &Self| {
+            shard.session_of(conn).filter(|index| shard.sessions[*index].phase == Phase::Login)
+        };
+        if let Some(index) = waits(self) {
             let place = self.sessions[index].place;
             self.users[user].device_mut(place).is_durable = true;
         }
         // Without its connection the device is linked all the same: its next login stores the row once more.
         self.judge_user(user);
-        if let Some(index) = self.session_of(conn) {
+        if let Some(index) = waits(self) {
             self.welcome(index);
         }
     }

@@ -35,10 +35,11 @@ void iris_fault_lose_unsynced(iris_fault* fault, bool lose) { fault->fs->SetInje
 // False: every write fails, as after a power cut.
 void iris_fault_set_active(iris_fault* fault, bool active) { fault->fs->SetFilesystemActive(active); }
 
-// After the database was closed: all that was not synced is gone. False if that fails.
+// After the database was closed: all that was not synced is gone, and the file system works again. False if that fails.
 bool iris_fault_drop_unsynced(iris_fault* fault) {
-  return fault->fs->DropUnsyncedFileData().ok() &&
-         fault->fs->DeleteFilesCreatedAfterLastDirSync(IOOptions(), nullptr).ok();
+  bool dropped = fault->fs->DropUnsyncedFileData().ok();
+  fault->fs->SetFilesystemActive(true);
+  return dropped && fault->fs->DeleteFilesCreatedAfterLastDirSync(IOOptions(), nullptr).ok();
 }
 
 void iris_fault_free(iris_fault* fault) { delete fault; }

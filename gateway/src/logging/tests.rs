@@ -65,3 +65,34 @@ fn events_below_the_level_are_not_written() {
     });
     assert_eq!(lines.len(), 2, "{lines:?}");
 }
+
+/// Set in the process that is to panic.
+const PANIC_HERE: &str = "IRIS_TEST_PANIC";
+
+/// Proves: f_62, a panic of any thread ends the whole process with its status, and says so in one JSON line.
+/// Seen to fail when: the hook only logs.
+#[test]
+fn a_panic_of_one_thread_ends_the_process_with_its_status() {
+    if std::env::var_os(PANIC_HERE).is_some() {
+        super::exit_on_panic();
+        let _joined = std::thread::Builder::new()
+            .name("shard-1".into())
+            .spawn(|| panic!("of a \"core\""))
+            .unwrap()
+            .join();
+        return;
+    }
+    let name = "logging::tests::a_panic_of_one_thread_ends_the_process_with_its_status";
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(own)
+        .args(["--exact", name, "--nocapture"])
+        .env(PANIC_HERE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((line["message"].as_str(), line["thread"].as_str()), (Some("of a \"core\""), Some("shard-1")));
+    assert_eq!(line["status"], "PANIC");
+}

@@ -279,7 +279,7 @@ fn append(
                 return Ok(());
             }
             Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
-                room = required_size
+                room = required_size;
             }
             Err(EncryptError::EncryptExhausted) => break,
         }

@@ -22,9 +22,9 @@ pub const CERTIFICATE_FILE: &str = "server.pem";
 pub const KEY_FILE: &str = "server.key";
 
 /// How long the certificates are valid.
-const VALID_FOR: Duration = Duration::from_secs(365 * 86_400);
+const VALID_FOR: Duration = Duration::from_hours(365 * 24);
 /// How long before now they begin: clocks differ.
-const VALID_BEFORE: Duration = Duration::from_secs(86_400);
+const VALID_BEFORE: Duration = Duration::from_hours(24);
 
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]

@@ -87,7 +87,8 @@ fn f_68_a_drain_ends_with_status_0_and_tells_its_clients() {
     assert_eq!(text(&wait_message(&mut bob)), "before the drain");
 }
 
-/// Proves: G-OBSERVE-1 (a message can be followed by its id through the log, from its arrival to its delivery)
+/// Proves: G-OBSERVE-1 (a message can be followed by its id through the log, from its arrival to its delivery),
+/// G-PRIVACY-1 (neither the payload nor the token is in the log)
 /// Seen to fail when: `trace::delivered` is not called.
 #[test]
 fn a_message_can_be_followed_by_its_id_and_its_payload_is_never_logged() {

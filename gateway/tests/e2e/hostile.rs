@@ -186,7 +186,7 @@ fn plaintext_on_the_tls_port_is_hung_up_on() {
     wait_welcome(&mut alice);
 }
 
-/// Proves: G-LIMIT-1 (a connection that never logs in is closed in time)
+/// Proves: G-EDGE-2 (a connection that never logs in is closed in time)
 /// Seen to fail when: `Core::accepted` sets no login deadline.
 #[test]
 fn a_connection_that_never_logs_in_is_closed() {

@@ -3,6 +3,7 @@
 
 mod boot;
 mod crowd;
+mod fsck;
 mod harness;
 mod hostile;
 mod kills;

@@ -108,7 +108,7 @@ fn f_46_a_silent_peer_is_pinged_and_closed_when_it_does_not_answer() {
     assert_eq!(world.clients[1].closed, [CloseCode::HeartbeatTimeout]);
 }
 
-/// Proves: G-CRASH-2 (a drain loses nothing and leaves nobody guessing)
+/// Proves: G-DRAIN-1 (a drain loses nothing and leaves nobody guessing)
 /// Seen to fail when: `take_drain` closes nobody; or `login` lets somebody in.
 #[test]
 fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {

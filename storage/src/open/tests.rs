@@ -240,7 +240,7 @@ fn a_move_stopped_at_any_step_is_finished_by_the_next_start() {
     for (from, to, next) in [(1, 2, 2), (2, 3, 3), (3, 1, 1), (2, 3, 2), (1, 4, 3)] {
         let steps = count_steps(from, to);
         let all = 0..steps;
-        for step in all.clone().filter(|step| *step < 8 || step % 211 == 0 || step + 8 > steps) {
+        for step in all.clone().filter(|step| *step < 8 || step % 401 == 0 || step + 8 > steps) {
             let mut site = Site::new(from);
             let mut opened = site.open().unwrap();
             site.serve(&mut opened, 300);

@@ -59,7 +59,6 @@ impl Disk {
             iris_fault_set_active(self.fault, false);
             drop(tables);
             assert!(iris_fault_drop_unsynced(self.fault), "unsynced data could not be dropped");
-            iris_fault_set_active(self.fault, true);
         }
     }
 }
