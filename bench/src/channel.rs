@@ -36,7 +36,8 @@ impl Security {
         let certificates = CertificateDer::pem_file_iter(ca)
             .map_err(|error| BenchError::Tls(format!("{}: {error}", ca.display())))?;
         for certificate in certificates {
-            let certificate = certificate.map_err(|error| BenchError::Tls(format!("{}: {error}", ca.display())))?;
+            let certificate =
+                certificate.map_err(|error| BenchError::Tls(format!("{}: {error}", ca.display())))?;
             roots.add(certificate).map_err(|error| BenchError::Tls(error.to_string()))?;
         }
         Ok(Self::TlsClient(Arc::new(client_config(roots))))
@@ -51,7 +52,8 @@ impl Security {
         Ok(match self {
             Self::Plain => Channel::Plain,
             Self::TlsClient(config) => {
-                let name = ServerName::try_from("localhost").map_err(|error| BenchError::Tls(error.to_string()))?;
+                let name =
+                    ServerName::try_from("localhost").map_err(|error| BenchError::Tls(error.to_string()))?;
                 let client = ClientConnection::new(Arc::clone(config), name).map_err(failed)?;
                 Channel::Tls(Box::new(client.into()))
             }
@@ -146,7 +148,12 @@ impl Channel {
     ///
     /// # Errors
     /// The peer broke TLS, or its certificate is not trusted.
-    pub fn open(&mut self, mut received: &[u8], plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> Result<(), BenchError> {
+    pub fn open(
+        &mut self,
+        mut received: &[u8],
+        plain: &mut Vec<u8>,
+        wire: &mut Vec<u8>,
+    ) -> Result<(), BenchError> {
         let tls = match self {
             Self::Plain => {
                 plain.extend_from_slice(received);

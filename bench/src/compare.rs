@@ -29,7 +29,8 @@ pub fn run(args: &CompareArgs) -> Result<(), BenchError> {
         }
     }
     publish(&report, &[], Duration::ZERO, &args.output)?;
-    let failed: Vec<String> = conditions.iter().filter_map(|condition| condition.complaint(&base, &next)).collect();
+    let failed: Vec<String> =
+        conditions.iter().filter_map(|condition| condition.complaint(&base, &next)).collect();
     if failed.is_empty() { Ok(()) } else { Err(BenchError::Verdict(failed.join("; "))) }
 }
 
@@ -58,7 +59,8 @@ impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no condition, such as delivery.p99_us>1.1x or rate.held<0.95x or lost>0");
+        let wrong =
+            || format!("{text:?} is no condition, such as delivery.p99_us>1.1x or rate.held<0.95x or lost>0");
         let at = text.find(['>', '<']).ok_or_else(wrong)?;
         let (key, rest) = text.split_at(at);
         let (above, limit) = (rest.starts_with('>'), rest[1..].trim());

@@ -5,9 +5,9 @@
 //! - The backlog is sampled over the same window that latency and CPU are measured in.
 
 use crate::backlog::{Backlog, Sample};
+use crate::channel::Security;
 use crate::clock::Clock;
 use crate::error::BenchError;
-use crate::channel::Security;
 use crate::fleet::{Fleet, FleetPlan, Meter, PATIENCE, Tally};
 use crate::gateway::{Credential, Gateway, GatewayPlan};
 use crate::hiccup::exact_timers;

@@ -13,18 +13,18 @@ pub use tally::{Meter, Tally};
 use crate::clock::Clock;
 use crate::error::BenchError;
 use crate::framing;
-use crate::histogram::Latencies;
 use crate::gateway::{Credential, source_address};
+use crate::histogram::Latencies;
 use crate::links::{Ending, LinkId, Links, Traffic, Wires};
 use crate::payload::{Member as MemberId, Run};
 use crate::schedule::Schedule;
 use bytes::Bytes;
+use churn::Churn;
 use hashbrown::HashMap;
 use iris_client::session::Backoff;
 use iris_protocol::frame::decode_server;
 use iris_protocol::{Durability, Mono};
 use iris_reactor::{CloseCause, Wait};
-use churn::Churn;
 use member::{Member, Note};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -128,7 +128,8 @@ impl Fleet {
                 started += 1;
                 deadline = self.clock.now().after(PATIENCE);
             }
-            let next = if started < count.min(room) { pace.intended((started - first) as u64) } else { deadline };
+            let next =
+                if started < count.min(room) { pace.intended((started - first) as u64) } else { deadline };
             self.pump(links, next)?;
             if self.clock.now() > deadline {
                 let (there, why) = (self.tally.logged_in, self.tally.last_close());
@@ -143,7 +144,11 @@ impl Fleet {
     ///
     /// # Errors
     /// The ring failed.
-    pub fn serve_until(&mut self, links: &mut Links, mut done: impl FnMut() -> bool) -> Result<(), BenchError> {
+    pub fn serve_until(
+        &mut self,
+        links: &mut Links,
+        mut done: impl FnMut() -> bool,
+    ) -> Result<(), BenchError> {
         while !done() {
             self.pump(links, self.clock.now().after(Duration::from_millis(1)))?;
         }
@@ -154,7 +159,12 @@ impl Fleet {
     ///
     /// # Errors
     /// The ring failed.
-    pub fn serve_until_online(&mut self, links: &mut Links, count: usize, deadline: Mono) -> Result<(), BenchError> {
+    pub fn serve_until_online(
+        &mut self,
+        links: &mut Links,
+        count: usize,
+        deadline: Mono,
+    ) -> Result<(), BenchError> {
         while self.tally.online < count && self.clock.now() < deadline {
             self.pump(links, deadline)?;
         }
@@ -176,7 +186,12 @@ impl Fleet {
     ///
     /// # Errors
     /// The ring failed.
-    pub fn run(mut self, links: &mut Links, schedule: Schedule, mut tally: Tally) -> Result<Tally, BenchError> {
+    pub fn run(
+        mut self,
+        links: &mut Links,
+        schedule: Schedule,
+        mut tally: Tally,
+    ) -> Result<Tally, BenchError> {
         tally.take_logins(&self.tally);
         self.tally = tally;
         let window = self.tally.window;

@@ -28,12 +28,15 @@ pub fn split(
     Ok(())
 }
 
-fn whole_frames(bytes: &[u8], each: &mut impl FnMut(&[u8]) -> Result<(), BenchError>) -> Result<usize, BenchError> {
+fn whole_frames(
+    bytes: &[u8],
+    each: &mut impl FnMut(&[u8]) -> Result<(), BenchError>,
+) -> Result<usize, BenchError> {
     let mut used = 0;
     loop {
         let rest = &bytes[used..];
-        let length =
-            body_length(rest, FRAME_BYTES_MAX).map_err(|error| BenchError::Protocol(format!("a peer sent a {error}")))?;
+        let length = body_length(rest, FRAME_BYTES_MAX)
+            .map_err(|error| BenchError::Protocol(format!("a peer sent a {error}")))?;
         let Some(body) = length.and_then(|length| rest.get(LENGTH_BYTES..LENGTH_BYTES + length)) else {
             return Ok(used);
         };
@@ -47,7 +50,8 @@ mod tests {
     use super::*;
 
     fn stream(bodies: &[&[u8]]) -> Vec<u8> {
-        let framed = bodies.iter().map(|body| [&u32::try_from(body.len()).unwrap().to_be_bytes(), *body].concat());
+        let framed =
+            bodies.iter().map(|body| [&u32::try_from(body.len()).unwrap().to_be_bytes(), *body].concat());
         framed.collect::<Vec<_>>().concat()
     }
 

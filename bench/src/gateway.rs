@@ -156,7 +156,8 @@ impl Keyring {
             (Some(directory), tokens)
         };
         let text = fs::read_to_string(&tokens).map_err(BenchError::io(tokens.display().to_string()))?;
-        let credentials = credentials(&text).map_err(|problem| BenchError::Input { path: tokens.clone(), problem })?;
+        let credentials =
+            credentials(&text).map_err(|problem| BenchError::Input { path: tokens.clone(), problem })?;
         let found = credentials.len();
         if u32::try_from(found).unwrap_or(u32::MAX) < users {
             let problem = format!("{found} tokens, {users} are needed");
@@ -247,7 +248,8 @@ impl Gateway {
     /// It did not become ready; the end of its log is in the error.
     pub fn start(plan: &GatewayPlan, keys: &Keyring) -> Result<Self, BenchError> {
         if let Some(running) = &plan.running {
-            let security = running.ca.as_deref().filter(|_| plan.tls).map_or(Ok(Security::Plain), Security::trusting)?;
+            let security =
+                running.ca.as_deref().filter(|_| plan.tls).map_or(Ok(Security::Plain), Security::trusting)?;
             return Ok(Self { started: None, address: running.address, security, pid: running.pid });
         }
         let directory = tempfile::Builder::new()
@@ -340,7 +342,10 @@ fn explain(error: BenchError, log: &Path) -> BenchError {
     if tail.is_empty() {
         return error;
     }
-    BenchError::Child { program: "iris-gateway".to_owned(), problem: format!("{error}; its log ends with:\n{tail}") }
+    BenchError::Child {
+        program: "iris-gateway".to_owned(),
+        problem: format!("{error}; its log ends with:\n{tail}"),
+    }
 }
 
 fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: SocketAddr) -> String {
@@ -373,8 +378,8 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
 
 fn ready_address(line: &str, tls: bool) -> Result<SocketAddr, BenchError> {
     let failed = |problem: String| BenchError::Child { program: "iris-gateway".to_owned(), problem };
-    let ready: Ready =
-        serde_json::from_str(line).map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
+    let ready: Ready = serde_json::from_str(line)
+        .map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
     let address = if tls { ready.listen } else { ready.plaintext };
     address.ok_or_else(|| failed(format!("does not listen on the transport asked for: {line}")))
 }

@@ -74,7 +74,10 @@ pub fn describe(report: &mut Report) {
     report.count("host.memory_mib", memory_mib());
     report.text("host.load_average", &load_average());
     report.text("host.affinity", &status_field("/proc/self/status", "Cpus_allowed_list"));
-    report.text("host.clocksource", &read_trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource"));
+    report.text(
+        "host.clocksource",
+        &read_trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+    );
     report.text("commit", &commit());
     report.text("version", env!("CARGO_PKG_VERSION"));
 }
@@ -85,7 +88,8 @@ pub fn thread_affinities(pid: u32) -> String {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     for task in tasks {
         let status = task.path().join("status").to_string_lossy().into_owned();
-        let entry = format!("{}={}", status_field(&status, "Name"), status_field(&status, "Cpus_allowed_list"));
+        let entry =
+            format!("{}={}", status_field(&status, "Name"), status_field(&status, "Cpus_allowed_list"));
         if !all.contains(&entry) {
             all.push(entry);
         }
@@ -134,7 +138,8 @@ fn commit() -> String {
     let Some(id) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return missing();
     };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
     if changed { id + "+" } else { id }
 }
 

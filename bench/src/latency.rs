@@ -170,7 +170,12 @@ impl Floors<'_> {
         Ok(())
     }
 
-    fn add(&self, kind: ServeKind, report: &mut Report, distributions: &mut Distributions) -> Result<(), BenchError> {
+    fn add(
+        &self,
+        kind: ServeKind,
+        report: &mut Report,
+        distributions: &mut Distributions,
+    ) -> Result<(), BenchError> {
         let progress = Progress::new();
         progress.say(&format!("measuring floor.{}", kind.name()));
         let result = floor::run(&FloorPlan {

@@ -31,6 +31,7 @@ pub mod measure;
 pub mod memory;
 pub mod options;
 pub mod output;
+pub mod page;
 pub mod payload;
 pub mod plan;
 pub mod process;

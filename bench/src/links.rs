@@ -294,7 +294,12 @@ impl Links {
         }
     }
 
-    fn closed(&mut self, conn: Conn, cause: CloseCause, traffic: &mut impl Traffic) -> Result<(), BenchError> {
+    fn closed(
+        &mut self,
+        conn: Conn,
+        cause: CloseCause,
+        traffic: &mut impl Traffic,
+    ) -> Result<(), BenchError> {
         let Some(id) = self.by_conn.remove(&conn) else { return Ok(()) };
         self.wires.links.remove(id.0);
         traffic.closed(&mut self.wires, id, cause)

@@ -40,13 +40,15 @@ pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
     let Some(pid) = gateway.pid else {
         return Err(BenchError::Usage("a running gateway's memory needs --pid".to_owned()));
     };
-    let readings = readings(args, &server, &gateway, &keys, &progress).map_err(|error| gateway.explain(error))?;
+    let readings =
+        readings(args, &server, &gateway, &keys, &progress).map_err(|error| gateway.explain(error))?;
     let affinity = host::thread_affinities(pid);
     gateway.stop()?;
     let mut report = Report::new("memory");
     let [first, second] = readings;
     let connections = f64::from(args.to - args.from);
-    report.number("memory.bytes_per_connection", slope(first.private_dirty, second.private_dirty, connections));
+    report
+        .number("memory.bytes_per_connection", slope(first.private_dirty, second.private_dirty, connections));
     report.number("memory.resident_per_connection", slope(first.resident, second.resident, connections));
     report.count("memory.from_connections", u64::from(args.from));
     report.count("memory.to_connections", u64::from(args.to));

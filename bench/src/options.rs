@@ -62,7 +62,7 @@ pub struct OutputArgs {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Write report.json, and .hlog and .hgrm of each distribution, into this directory.
+    /// Write report.json, report.html, and .hlog and .hgrm of each distribution, into this directory.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -393,8 +393,8 @@ pub struct SoakArgs {
     /// Descriptors of the gateway may grow by so many over the run.
     #[arg(long, default_value_t = 16)]
     pub descriptors_growth_max: u64,
-    /// Private memory of the gateway may grow by so many bytes a message in the second half of the run: what it must
-    /// remember of a message id, and slack.
+    /// Private memory of the gateway may grow by 64 MiB and so many bytes a message in the second half of the run: what
+    /// it must remember of a message, in its tables' memory too.
     #[arg(long, default_value_t = 1_024.0)]
     pub bytes_per_message_max: f64,
     /// The load.
@@ -449,7 +449,8 @@ pub struct CompareArgs {
 /// Reads a duration such as `20s`, `500ms`, `2m` or `1h`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.trim().parse().map_err(|_| format!("{text:?} is no duration, such as 20s or 500ms"))?;
+    let number: f64 =
+        digits.trim().parse().map_err(|_| format!("{text:?} is no duration, such as 20s or 500ms"))?;
     let seconds = match &text[digits.len()..] {
         "" | "s" => number,
         "ms" => number / 1_000.0,

@@ -6,6 +6,7 @@
 use crate::error::BenchError;
 use crate::histogram::Latencies;
 use crate::options::OutputArgs;
+use crate::page::page;
 use crate::report::Report;
 use crate::schedule::exact;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -30,6 +31,7 @@ pub fn publish(
     if let Some(directory) = &args.out {
         fs::create_dir_all(directory).map_err(BenchError::io(directory.display().to_string()))?;
         write(&directory.join("report.json"), report.json().as_bytes())?;
+        write(&directory.join("report.html"), page(report, distributions).as_bytes())?;
         for (name, latencies) in distributions {
             write(&directory.join(format!("{name}.hgrm")), percentiles(latencies).as_bytes())?;
             write(&directory.join(format!("{name}.hlog")), &interval_log(name, latencies, length)?)?;
@@ -56,7 +58,8 @@ fn percentiles(latencies: &Latencies) -> String {
         let value = exact(step.value_iterated_to()) / 1_000.0;
         // Writing into a String cannot fail.
         let _ = write!(text, "{value:12.3} {quantile:14.12} {count:10}");
-        let _ = if quantile < 1.0 { writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(text) };
+        let _ =
+            if quantile < 1.0 { writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(text) };
     }
     let (mean, deviation) = (histogram.mean() / 1_000.0, histogram.stdev() / 1_000.0);
     let (max, total) = (exact(histogram.max()) / 1_000.0, histogram.len());
@@ -69,7 +72,8 @@ fn percentiles(latencies: &Latencies) -> String {
 
 /// One interval with the whole distribution, in nanoseconds.
 fn interval_log(name: &str, latencies: &Latencies, length: Duration) -> Result<Vec<u8>, BenchError> {
-    let failed = |error: &dyn std::fmt::Debug| BenchError::Protocol(format!("writing {name}.hlog: {error:?}"));
+    let failed =
+        |error: &dyn std::fmt::Debug| BenchError::Protocol(format!("writing {name}.hlog: {error:?}"));
     let mut bytes = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -153,7 +157,8 @@ mod tests {
             LogEntry::StartTime(_) | LogEntry::BaseTime(_) => None,
         });
         let decoded = base64_decode(histogram.unwrap().encoded_histogram());
-        let read: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
+        let read: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
         assert_eq!(read.len(), 1_000);
     }
 

@@ -81,7 +81,8 @@ impl Letter {
 mod tests {
     use super::*;
 
-    const LETTER: Letter = Letter { run: Run(5), sender: Member(7), number: Number(99), intended: Mono(123_456_789) };
+    const LETTER: Letter =
+        Letter { run: Run(5), sender: Member(7), number: Number(99), intended: Mono(123_456_789) };
 
     /// Payloads of every length come back.
     /// Seen to fail when: the hash leaves out the last byte on one side.

@@ -162,8 +162,14 @@ impl TrafficPlan {
     pub fn new(args: &TrafficArgs, rate: f64) -> Result<Self, BenchError> {
         let payload = PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX;
         allow(args.pairs >= 1, "at least one pair")?;
-        allow(payload.contains(&args.payload), &format!("payloads of {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes"))?;
-        allow(args.client_threads >= 1 && u32::from(args.client_threads) <= args.pairs, "1 thread to 1 a pair")?;
+        allow(
+            payload.contains(&args.payload),
+            &format!("payloads of {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes"),
+        )?;
+        allow(
+            args.client_threads >= 1 && u32::from(args.client_threads) <= args.pairs,
+            "1 thread to 1 a pair",
+        )?;
         allow(args.connecting >= 1, "at least one connection on its way")?;
         check_rate(args.connect_rate)?;
         check_rate(rate)?;

@@ -66,7 +66,8 @@ impl Process {
                 BenchError::Timeout { what: format!("a line from {}", self.name), seconds: within.as_secs() }
             }
             RecvTimeoutError::Disconnected => {
-                let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                let status =
+                    self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 self.failed(format!("ended without an answer ({status})"))
             }
         })
@@ -81,7 +82,8 @@ impl Process {
         let Some(pid) = pid else {
             return Err(self.failed("has no process id".to_owned()));
         };
-        kill_process(pid, signal).map_err(|error| BenchError::io(format!("signalling {}", self.name))(error.into()))
+        kill_process(pid, signal)
+            .map_err(|error| BenchError::io(format!("signalling {}", self.name))(error.into()))
     }
 
     /// True until it has ended.

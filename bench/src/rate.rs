@@ -22,7 +22,9 @@ pub fn run(args: &RateArgs) -> Result<(), BenchError> {
     let server = GatewayPlan::new(&args.gateway)?;
     let first = TrafficPlan::new(&args.traffic, args.start)?;
     if !(args.limit >= args.start && args.precision > 0.0) {
-        return Err(BenchError::Usage("allowed: --limit at or above --start, --precision above 0".to_owned()));
+        return Err(BenchError::Usage(
+            "allowed: --limit at or above --start, --precision above 0".to_owned(),
+        ));
     }
     let keys = Keyring::new(&server, first.pairs * 2)?;
     let mut search = Search::new(args.start, args.limit, args.precision / 100.0);
@@ -55,7 +57,8 @@ pub fn run(args: &RateArgs) -> Result<(), BenchError> {
     report.flag("rate.limit_reached", plan.rate >= args.limit);
     latency::describe(&plan, &driven, &mut report);
     driven.cost.describe(&mut report);
-    let distributions = [("delivery".to_owned(), driven.tally.delivery), ("ack".to_owned(), driven.tally.ack)];
+    let distributions =
+        [("delivery".to_owned(), driven.tally.delivery), ("ack".to_owned(), driven.tally.ack)];
     publish(&report, &distributions, plan.span.duration, &args.output)
 }
 

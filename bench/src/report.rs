@@ -92,10 +92,15 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
-        for (key, value) in &self.entries {
-            table.add_row([key.clone(), plain(value)]);
+        for (key, value) in self.rows() {
+            table.add_row([key.to_owned(), value]);
         }
         table.to_string()
+    }
+
+    /// Keys and values as people read them, in the order in which they were put.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, String)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), plain(value)))
     }
 
     fn put(&mut self, key: &str, value: Value) {

@@ -6,11 +6,11 @@
 use crate::error::BenchError;
 use crate::floor::{self, FloorResult};
 use crate::host;
-use crate::{compare, latency, memory, rate, soak, storm};
 use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKind};
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
 use crate::report::Report;
+use crate::{compare, latency, memory, rate, soak, storm};
 use std::time::Duration;
 
 /// Runs a command.

@@ -78,7 +78,11 @@ pub fn exact(count: u64) -> f64 {
 }
 
 /// A floating-point number cut to a count; negative numbers and NaN are 0.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating by definition of `as`")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturating by definition of `as`"
+)]
 pub fn whole(number: f64) -> u64 {
     number as u64
 }

@@ -20,7 +20,9 @@ pub struct Sizes {
 
 /// The lengths for these users, in the middle of a run.
 pub fn sizes(credentials: &[Credential], payload_bytes: usize) -> Sizes {
-    let [sender, .., recipient] = credentials else { return Sizes { send: payload_bytes, accepted: payload_bytes } };
+    let [sender, .., recipient] = credentials else {
+        return Sizes { send: payload_bytes, accepted: payload_bytes };
+    };
     let message_id = Bytes::from_static(&[7; 16]);
     let send = wire::Send {
         request_id: 1_000,

@@ -15,8 +15,19 @@ fn report(arguments: &[&str]) -> Map<String, Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-const LOAD: [&str; 11] =
-    ["--connections", "16", "--rate", "400", "--duration", "250ms", "--warmup", "50ms", "--shards", "2", "--json"];
+const LOAD: [&str; 11] = [
+    "--connections",
+    "16",
+    "--rate",
+    "400",
+    "--duration",
+    "250ms",
+    "--warmup",
+    "50ms",
+    "--shards",
+    "2",
+    "--json",
+];
 
 fn floor(kind: &str, more: &[&str]) -> Map<String, Value> {
     report(&[&["floor", kind], &LOAD[..], more].concat())
@@ -45,7 +56,8 @@ fn every_floor_brings_every_message_back() {
 fn the_commit_floor_commits_every_message() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let place = directory.path().to_string_lossy().into_owned();
-    let arguments = ["floor", "commit", "--rate", "2000", "--duration", "250ms", "--warmup", "50ms", "--shards", "2"];
+    let arguments =
+        ["floor", "commit", "--rate", "2000", "--duration", "250ms", "--warmup", "50ms", "--shards", "2"];
     let report = report(&[&arguments[..], &["--json", "--data-dir", &place]].concat());
     let messages = report["floor.commit.messages"].as_u64().unwrap();
     assert!((499..=501).contains(&messages), "{report:?}");
@@ -61,7 +73,7 @@ fn a_report_can_be_kept() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("kept");
     floor("echo", &["--out", &out.to_string_lossy()]);
-    for name in ["report.json", "floor.echo.hgrm", "floor.echo.hlog"] {
+    for name in ["report.json", "report.html", "floor.echo.hgrm", "floor.echo.hlog"] {
         assert!(out.join(name).metadata().unwrap().len() > 100, "{name}");
     }
     let kept = out.join("report.json").to_string_lossy().into_owned();

@@ -176,7 +176,9 @@ impl Server {
             Some(client_frame::Frame::Hello(hello)) => self.hello(wires, link, &hello),
             Some(client_frame::Frame::Send(send)) => {
                 let sender = self.users[&link].clone();
-                let Some(wire::send::Target::To(to)) = &send.target else { panic!("a send to {:?}", send.target) };
+                let Some(wire::send::Target::To(to)) = &send.target else {
+                    panic!("a send to {:?}", send.target)
+                };
                 let to = UserId::parse(to).unwrap();
                 self.send(wires, Message { sender, to, send });
             }

@@ -168,9 +168,8 @@ fn tell(directory: &OpenedDirectory<RocksTables>) {
 fn status_of(error: &OpenError) -> ExitStatus {
     match error {
         OpenError::Locked { .. } => ExitStatus::DataDirLocked,
-        OpenError::Io { .. } => ExitStatus::DataDirUnusable,
         OpenError::Meta(MetaError::Version { .. }) => ExitStatus::FormatUnknown,
-        OpenError::Meta(MetaError::Io { .. }) => ExitStatus::DataDirUnusable,
+        OpenError::Io { .. } | OpenError::Meta(MetaError::Io { .. }) => ExitStatus::DataDirUnusable,
         OpenError::ClockJump { .. } => ExitStatus::ClockUnaccepted,
         OpenError::Shards { .. } => ExitStatus::Config,
         OpenError::Tables { .. } | OpenError::Engine { .. } => ExitStatus::StorageEngineFailed,

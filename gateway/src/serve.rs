@@ -41,7 +41,7 @@ const MOVES_MAX: usize = 1024;
 /// How often the main thread looks at what the cores report.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the shard clock is written down.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why serving did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +72,19 @@ struct CoreSeed {
     place: CorePlace,
     post: Post<CoreMail>,
     listeners: Vec<(TcpListener, Scheme)>,
+    stats: Arc<CoreStats>,
+    shared: Shared,
+}
+
+/// What all cores have in common.
+#[derive(Clone)]
+struct Shared {
     keys: Keys,
     control: Arc<Control>,
-    stats: Arc<CoreStats>,
-    started: Instant,
     config: Arc<Config>,
     vouches: Sender<(u16, Vouch)>,
     placement: Placement,
+    started: Instant,
 }
 
 /// The `serve` command: until a signal ends it, or what it needs is missing.
@@ -118,11 +124,19 @@ fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
     let mut opened = boot::open(&config, shards, plan)?;
-    let bound = bind_all(&config, flags, &tls, usize::from(shards))?;
+    let bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
     let config = Arc::new(config);
     let control = Arc::new(Control::default());
     let (vouch_tx, vouches) = unbounded();
-    let cores = start_cores(&mut opened, &config, bound.sockets, &keys, &control, &vouch_tx)?;
+    let shared = Shared {
+        keys: keys.clone(),
+        control: Arc::clone(&control),
+        config: Arc::clone(&config),
+        vouches: vouch_tx,
+        placement: opened.placement.clone(),
+        started: Instant::now(),
+    };
+    let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
     announce(&bound.addresses);
     let mut main = Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
     main.watch(&mut signals);
@@ -163,17 +177,15 @@ struct Addresses {
 fn bind_all(
     config: &Config,
     flags: Flags,
-    tls: &Option<Arc<ServerTls>>,
+    tls: Option<&Arc<ServerTls>>,
     cores: usize,
 ) -> Result<Bound, ServeError> {
     let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
     let mut sockets: Vec<Vec<(TcpListener, Scheme)>> = (0..cores).map(|_| Vec::new()).collect();
     let mut bind = |address: SocketAddr, scheme: &Scheme| {
         let (bound, listening) = listeners(address, cores, backlog).map_err(|error| {
-            let status = match error.kind() {
-                std::io::ErrorKind::AddrInUse => ExitStatus::PortTaken,
-                _ => ExitStatus::Config,
-            };
+            let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let status = if is_taken { ExitStatus::PortTaken } else { ExitStatus::Config };
             ServeError::new(status, format!("cannot listen on {address}: {error}"))
         })?;
         for (core, socket) in sockets.iter_mut().zip(listening) {
@@ -192,16 +204,11 @@ fn bind_all(
 }
 
 fn start_cores(
-    opened: &mut Opened,
-    config: &Arc<Config>,
+    boots: Vec<CoreBoot>,
     sockets: Vec<Vec<(TcpListener, Scheme)>>,
-    keys: &Keys,
-    control: &Arc<Control>,
-    vouches: &Sender<(u16, Vouch)>,
+    shared: &Shared,
 ) -> Result<Vec<Running>, ServeError> {
-    let boots = std::mem::take(&mut opened.cores);
     let shards = boots.len();
-    let started = Instant::now();
     let places = places(u16::try_from(shards).unwrap_or(u16::MAX));
     let posts = mesh(shards, MAIL_RING + MOVES_MAX);
     let (ready_tx, ready) = unbounded();
@@ -209,19 +216,8 @@ fn start_cores(
     let mut peer_tx = Vec::with_capacity(shards);
     for (((boot, place), post), listeners) in boots.into_iter().zip(places).zip(posts).zip(sockets) {
         let stats = Arc::new(CoreStats::default());
-        let seed = CoreSeed {
-            boot,
-            place,
-            post,
-            listeners,
-            keys: keys.clone(),
-            control: Arc::clone(control),
-            stats: Arc::clone(&stats),
-            started,
-            config: Arc::clone(config),
-            vouches: vouches.clone(),
-            placement: opened.placement.clone(),
-        };
+        let shared = shared.clone();
+        let seed = CoreSeed { boot, place, post, listeners, stats: Arc::clone(&stats), shared };
         let (tx, peers) = unbounded();
         peer_tx.push(tx);
         let ready = ready_tx.clone();
@@ -258,7 +254,8 @@ fn introduce(
 /// The life of a core's thread.
 fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, peers: &Receiver<Vec<Peer>>) -> Vouch {
     seed.place.pin();
-    let reactor = match Reactor::new(&reactor_config(&seed.config)) {
+    let Shared { keys, control, config, vouches, placement, started } = seed.shared;
+    let reactor = match Reactor::new(&reactor_config(&config)) {
         Ok(reactor) => reactor,
         Err(error) => {
             let refused = ServeError::new(ExitStatus::IoUringUnavailable, error);
@@ -269,7 +266,7 @@ fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, pee
     let _main_gone = ready.send((seed.place.shard, Ok(reactor.peer())));
     let Ok(peers) = peers.recv() else { return Vouch::default() };
     let waker: Waker = reactor.waker();
-    let fill_interval = seed.config.storage.fill_interval.0;
+    let fill_interval = config.storage.fill_interval.0;
     let CoreBoot { log, engine, files, space, shard, directory, durability } = seed.boot;
     let storage = storage_thread::start(StorageParts { engine, files, space, fill_interval }, waker, seed.place);
     let (storage, storage_thread) = match storage {
@@ -280,17 +277,17 @@ fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, pee
         reactor,
         shard: Shard::new(iris_protocol::Mono(0), shard.0, shard.1),
         id: ShardId(seed.place.shard),
-        placement: seed.placement,
+        placement,
         post: seed.post,
         peers,
-        log: DurableLog::new(log, seed.place.shard, directory, durability, seed.vouches),
+        log: DurableLog::new(log, seed.place.shard, directory, durability, vouches),
         storage,
         listeners: seed.listeners,
-        tokens: TokenGate::new(seed.keys, seed.config.tokens.cache as usize),
-        control: seed.control,
+        tokens: TokenGate::new(keys, config.tokens.cache as usize),
+        control,
         stats: seed.stats,
-        started: seed.started,
-        login_timeout: seed.config.limits.login.0,
+        started,
+        login_timeout: config.limits.login.0,
     });
     match core.run() {
         Ok(ended) => {

@@ -42,7 +42,8 @@ impl Shard {
             self.close(index, CloseCode::AckTooHigh, None);
             return false;
         }
-        if through <= device.cursor {
+        self.take_gap_ack(user, place, through);
+        if through <= self.users[user].device(place).cursor {
             return true;
         }
         self.users[user].device_mut(place).cursor = through;
@@ -66,6 +67,17 @@ impl Shard {
         }
         self.pump(index);
         true
+    }
+
+    // Rule: detaching (told until it is acked)
+    /// A device that came back after it was detached acks the gap that says so.
+    fn take_gap_ack(&mut self, user: u32, place: u8, through: Offset) {
+        let device = self.users[user].device_mut(place);
+        if device.owes_gap && through >= device.cursor {
+            device.owes_gap = false;
+            device.is_dirty = true;
+            self.list_user(user);
+        }
     }
 
     /// Takes acked deliveries out of the window; those that lie in the tables alone go if no device needs them.

@@ -36,6 +36,12 @@ impl Shard {
             return self.reject(index, request_id, RejectCode::UnknownDevice);
         };
         let asked_by = self.sessions[index].conn;
+        let is_purging = self.users[user].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
+        if is_purging && self.users[user].device_count() == 1 {
+            // The next first device starts at the oldest row: none below this device's cursor may be left.
+            let unlink = (asked_by, request_id, device.to_owned());
+            return self.users[user].rare().unlinks.push(unlink);
+        }
         let closes = self.take_device(user, place);
         self.settle_now(user);
         let state = &mut self.users[user];
@@ -45,6 +51,21 @@ impl Shard {
         let unlinked = Unlinked { asked_by, request_id, device: device.to_owned(), closes, user };
         self.after(ticket, After::Unlinked(Box::new(unlinked)));
         self.after_fewer_devices(user);
+    }
+
+    /// Unlinks that waited for a purge.
+    pub(crate) fn take_waiting_unlinks(&mut self, user: u32) {
+        let is_purging = self.users[user].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
+        if is_purging {
+            return;
+        }
+        let rare = self.users[user].rare.as_mut();
+        for (conn, request_id, device) in rare.map(|rare| std::mem::take(&mut rare.unlinks)).unwrap_or_default() {
+            let live = self.session_of(conn).filter(|index| self.sessions[*index].phase == Phase::Live);
+            if let Some(index) = live {
+                self.unlink(index, request_id, &device);
+            }
+        }
     }
 
     /// Takes a device out of memory; its session, if any, gets nothing more.

@@ -14,10 +14,11 @@ use iris_protocol::{ConversationId, GapReason, Mono, Offset, Sequence, Slot, Use
 use iris_storage::load::LoadRequest;
 use iris_storage::op::{Entry, Op};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
-/// Every slot is looked at once in this time.
-const EXPIRY_ROUND: Duration = Duration::from_hours(6);
+/// Every slot is looked at this often in the time that entries are kept: every 6 hours of 30 days.
+const ROUNDS_OF_RETENTION: u32 = 120;
+/// Users whose rows are rewritten at the same time.
+const REWRITES_MAX: u32 = 32;
 const EXPIRED_ROWS_MAX: u32 = 1000;
 const PAGE_ENTRIES_MAX: u32 = 256;
 const PAGE_BYTES_MAX: u64 = 1 << 20;
@@ -26,18 +27,23 @@ const PAGE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Expiry {
     slots: Vec<Slot>,
-    /// The next slot to look at, and when.
+    /// The next slot to look at.
     next: usize,
+    /// Slots whose turn has come.
+    due: usize,
+    /// When the next slot's turn comes.
     next_at: Mono,
+    /// A page of a slot, or a user, is being loaded.
     is_asking: bool,
+    rewrites: u32,
     /// Users with expired rows.
     users: VecDeque<UserId>,
 }
 
 impl Expiry {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(now: Mono, config: &Config) -> Self {
         let slots = config.placement.slots_of(config.shard).collect();
-        Self { slots, next: 0, next_at: Mono(0), is_asking: false, users: VecDeque::new() }
+        Self { slots, next: 0, due: 0, next_at: now, is_asking: false, rewrites: 0, users: VecDeque::new() }
     }
 }
 
@@ -114,32 +120,52 @@ impl Rewrite {
 }
 
 impl Shard {
-    /// Looks at the next slot when its turn has come, or at the next user with expired rows.
-    pub(crate) fn expire(&mut self) {
-        if self.expiry.is_asking || self.expiry.slots.is_empty() {
-            return;
+    /// Counts the slots whose turn has come.
+    pub(crate) fn expiry_tick(&mut self) {
+        let (now, count) = (self.now, self.expiry.slots.len());
+        let slots = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let share = self.config.limits.retention / ROUNDS_OF_RETENTION / slots;
+        let expiry = &mut self.expiry;
+        while expiry.next_at <= now && expiry.due < count {
+            expiry.due += 1;
+            expiry.next_at = expiry.next_at.after(share);
         }
-        if let Some(id) = self.expiry.users.pop_front() {
-            self.expiry.is_asking = true;
-            let user = self.user(&id);
-            if self.users[user].is_loaded {
-                self.expiry_user_loaded(user);
+        expiry.next_at = expiry.next_at.max(now);
+        self.expire();
+    }
+
+    /// Goes on with users that have expired rows, then with the slots whose turn has come.
+    fn expire(&mut self) {
+        while !self.expiry.is_asking && self.expiry.rewrites < REWRITES_MAX {
+            if let Some(id) = self.expiry.users.pop_front() {
+                let user = self.user(&id);
+                if self.users[user].is_loaded {
+                    self.rewrite(user);
+                } else {
+                    self.expiry.is_asking = true;
+                    self.users[user].rare().waiters.push(Waiter::Expiry);
+                }
+            } else if self.expiry.due > 0 {
+                self.expiry.due -= 1;
+                self.expire_slot();
             } else {
-                self.users[user].rare().waiters.push(Waiter::Expiry);
+                return;
             }
-            return;
         }
-        if self.now < self.expiry.next_at {
-            return;
-        }
+    }
+
+    fn expire_slot(&mut self) {
         let slot = self.expiry.slots[self.expiry.next];
         self.expiry.next = (self.expiry.next + 1) % self.expiry.slots.len();
-        let share = u32::try_from(self.expiry.slots.len()).unwrap_or(1);
-        self.expiry.next_at = self.now.after(EXPIRY_ROUND / share.max(1));
         self.raise_floor(slot);
-        let retention_ms = u64::try_from(self.config.limits.retention.as_millis()).unwrap_or(u64::MAX);
-        let before = Wall(self.wall().0.saturating_sub(retention_ms));
+        let before = self.expires_before();
         self.ask_slot(slot, before, None);
+    }
+
+    // Rule: clock (age is judged by the shard clock)
+    fn expires_before(&self) -> Wall {
+        let retention_ms = u64::try_from(self.config.limits.retention.as_millis()).unwrap_or(u64::MAX);
+        Wall(self.wall().0.saturating_sub(retention_ms))
     }
 
     // Rule: dedup (rows go only below a stored floor that never falls)
@@ -175,14 +201,20 @@ impl Shard {
                 self.expiry.users.push_back(user);
             }
         }
-        if let Some(next) = next {
-            self.ask_slot(slot, before, Some(next));
+        match next {
+            Some(next) => self.ask_slot(slot, before, Some(next)),
+            None => self.expire(),
         }
     }
 
-    /// Rewrites a user's inbox, unless something is at its rows already: then a later round does.
     pub(crate) fn expiry_user_loaded(&mut self, index: u32) {
         self.expiry.is_asking = false;
+        self.rewrite(index);
+        self.expire();
+    }
+
+    /// Rewrites a user's inbox, unless something is at its rows already: then a later round does.
+    fn rewrite(&mut self, index: u32) {
         let has_purge = self.users[index].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
         if has_purge {
             return;
@@ -193,6 +225,7 @@ impl Shard {
             return;
         }
         let through = user.cold_through;
+        self.expiry.rewrites += 1;
         let rare = user.rare();
         rare.version = rare.version.wrapping_add(1);
         rare.is_rewriting = true;
@@ -216,9 +249,8 @@ impl Shard {
     /// The fence before a rewrite is durable.
     pub(crate) fn rewrite_start(&mut self, index: u32) {
         let Some(purge) = self.users[index].rare.as_ref().and_then(|rare| rare.purge) else { return };
-        let retention_ms = u64::try_from(self.config.limits.retention.as_millis()).unwrap_or(u64::MAX);
         let rewrite = Rewrite {
-            before: Wall(self.wall().0.saturating_sub(retention_ms)),
+            before: self.expires_before(),
             through: purge.through,
             after: Offset::NONE,
             groups: BTreeMap::new(),
@@ -254,7 +286,7 @@ impl Shard {
                 break;
             }
             rewrite.after = offset;
-            let floor = self.users[user].acked_by_all().unwrap_or(Offset::NONE);
+            let floor = self.users[user].purge_floor();
             if offset <= floor {
                 rewrite.removes.push((offset, Content::of_entry(entry).bytes()));
             } else {
@@ -267,6 +299,8 @@ impl Shard {
     // Rule: expiry (a gap entry takes the place of what expired)
     fn rewrite_done(&mut self, index: u32, mut rewrite: Rewrite) {
         rewrite.gaps.extend(std::mem::take(&mut rewrite.groups));
+        // Removals that are waiting are counted in the usage that goes with this record: they go before it.
+        self.settle_now(index);
         let id = self.users[index].id.clone();
         let mut ops = Vec::new();
         if !rewrite.removes.is_empty() {
@@ -322,18 +356,24 @@ impl Shard {
         rare.purge = None;
         self.purge(index);
         self.judge_user(index);
+        self.take_waiting_unlinks(index);
         for place in 0..self.users[index].device_count() {
             let session = self.users[index].device(u8::try_from(place).unwrap_or(0)).session;
             if session != NOBODY {
                 self.pump(session);
             }
         }
+        self.expiry.rewrites -= 1;
+        self.expire();
     }
 
     /// The tables cannot read the rows: they stay, and a later round tries again.
     pub(crate) fn expiry_failed(&mut self, page: &ExpiryPage) {
         match page {
-            ExpiryPage::Slot { .. } => self.expiry.is_asking = false,
+            ExpiryPage::Slot { .. } => {
+                self.expiry.is_asking = false;
+                self.expire();
+            }
             ExpiryPage::User { user, .. } => {
                 self.users[*user].tickets -= 1;
                 self.rewritten(*user);

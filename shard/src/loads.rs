@@ -175,6 +175,7 @@ impl Shard {
                 last_seen_at: row.last_seen_at,
                 session: NOBODY,
                 detached: row.detached,
+                owes_gap: false,
                 is_durable: true,
                 is_dirty: false,
             });

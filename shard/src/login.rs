@@ -88,11 +88,12 @@ impl Shard {
         self.resume(index, resume);
     }
 
-    // Rule: devices (a new device's cursor: the last assigned offset; 0 for the first)
+    // Rule: devices (a new device's cursor: the last assigned offset; the oldest unclaimed entry for the first)
     fn link(&mut self, user: u32, id: iris_protocol::DeviceId) -> u8 {
         let wall = self.wall();
         let state = &mut self.users[user];
-        let cursor = if state.has_active_device() { state.row.last_offset } else { Offset::NONE };
+        let is_first = !state.has_active_device();
+        let cursor = if is_first { state.unclaimed_start() } else { state.row.last_offset };
         state.add_device(Device {
             id,
             cursor,
@@ -101,6 +102,7 @@ impl Shard {
             last_seen_at: wall,
             session: NOBODY,
             detached: false,
+            owes_gap: false,
             is_durable: false,
             is_dirty: true,
         })
@@ -121,14 +123,14 @@ impl Shard {
         let (user, place) = (self.sessions[index].user, self.sessions[index].place);
         let was_claimed = self.users[user].has_active_device();
         let last = self.users[user].row.last_offset;
+        let fresh_start = if was_claimed { last } else { self.users[user].unclaimed_start() };
         let device = self.users[user].device_mut(place);
-        let (linked_now, was_detached) = (!device.is_durable, device.detached);
-        if was_detached {
+        if device.detached {
             // It holds no entries: it starts where a new device would.
             device.detached = false;
+            device.owes_gap = true;
             device.is_dirty = true;
-            device.is_durable = false;
-            device.cursor = if was_claimed { last.max(device.cursor) } else { device.cursor };
+            device.cursor = device.cursor.max(fresh_start);
         }
         let start = device.cursor.max(resume.unwrap_or_default());
         let is_jump = start > device.cursor;
@@ -139,8 +141,9 @@ impl Shard {
         device.sent_through = device.sent_through.max(start);
         let is_durable = device.is_durable;
         self.sessions[index].position = start;
+        let was_detached = device.owes_gap;
         if let Some(arrival) = &mut self.sessions[index].arrival {
-            arrival.linked_now = linked_now && !was_detached;
+            arrival.linked_now = !is_durable;
             arrival.was_detached = was_detached;
         }
         self.see_device(user, place);

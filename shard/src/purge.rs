@@ -31,7 +31,7 @@ impl Shard {
     /// Removes every cold row that all devices have passed.
     pub(crate) fn purge(&mut self, index: u32) {
         let user = &mut self.users[index];
-        if user.cold_entries == 0 || !user.has_active_device() {
+        if user.cold_entries == 0 || user.device_count() == 0 {
             return;
         }
         if let Some(purge) = user.rare.as_mut().and_then(|rare| rare.purge.as_mut()) {
@@ -47,7 +47,7 @@ impl Shard {
     pub(crate) fn purge_at_load(&mut self, index: u32) {
         let user = &mut self.users[index];
         let is_purging = user.rare.as_ref().is_some_and(|rare| rare.purge.is_some());
-        if user.cold_entries == 0 || !user.has_active_device() || is_purging {
+        if user.cold_entries == 0 || user.device_count() == 0 || is_purging {
             return;
         }
         let through = user.cold_through;
@@ -82,7 +82,7 @@ impl Shard {
 
     pub(crate) fn purge_loaded(&mut self, index: u32, entries: Vec<(Offset, Entry)>, complete: bool) {
         self.users[index].tickets -= 1;
-        let floor = self.users[index].acked_by_all().unwrap_or(Offset::NONE);
+        let floor = self.users[index].purge_floor();
         let Some(purge) = self.users[index].rare.as_ref().and_then(|rare| rare.purge) else { return };
         let mut is_done = complete;
         for (offset, entry) in entries {
@@ -111,11 +111,13 @@ impl Shard {
             self.purge(index);
         }
         self.judge_user(index);
+        self.take_waiting_unlinks(index);
     }
 
     /// The tables cannot read the rows: they stay, and are tried again when something moves.
     pub(crate) fn purge_failed(&mut self, index: u32) {
         self.users[index].tickets -= 1;
         self.users[index].rare().purge = None;
+        self.take_waiting_unlinks(index);
     }
 }

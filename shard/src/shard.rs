@@ -119,7 +119,7 @@ impl Shard {
             dirty_users: Delayed::new(SETTLE_DELAY),
             dirty_conversations: Delayed::new(CONFIRM_DELAY),
             sweep: Sweep::new(now),
-            expiry: Expiry::new(&config),
+            expiry: Expiry::new(now, &config),
             spare_work: Vec::new(),
             next_serial: 1,
             has_storage_room: true,

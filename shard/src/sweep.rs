@@ -56,7 +56,7 @@ impl Shard {
         self.sweep_users();
         self.sweep_conversations();
         self.sweep_recipients();
-        self.expire();
+        self.expiry_tick();
     }
 
     fn sweep_channels(&mut self) {

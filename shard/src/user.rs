@@ -34,6 +34,8 @@ pub(crate) struct Device {
     /// Index of its session, or [`NOBODY`].
     pub(crate) session: u32,
     pub(crate) detached: bool,
+    /// It was detached, is back, and has not acked the gap that tells it: until then its row says detached.
+    pub(crate) owes_gap: bool,
     /// Its row is durable: it may be welcomed.
     pub(crate) is_durable: bool,
     /// The row in the tables is older than this.
@@ -46,7 +48,7 @@ impl Device {
             acked_through: self.cursor,
             linked_at: self.linked_at,
             last_seen_at: self.last_seen_at,
-            detached: self.detached,
+            detached: self.detached || self.owes_gap,
         }
     }
 }
@@ -148,6 +150,8 @@ pub(crate) struct Rare {
     pub(crate) conversations: Bucket,
     /// Removal of rows that no session knows: see `purge`.
     pub(crate) purge: Option<crate::purge::Purge>,
+    /// Unlinks of the last device that wait for the purge: connection, request, device.
+    pub(crate) unlinks: Vec<(ConnId, u64, String)>,
     /// Its rows are being rewritten by the retention: no session reads them.
     pub(crate) is_rewriting: bool,
     /// Counts rewrites: a page that was asked for before one is worth nothing.
@@ -295,6 +299,17 @@ impl User {
     /// Everything at or below was acked by every device; `None`: there is no device.
     pub(crate) fn acked_by_all(&self) -> Option<Offset> {
         self.devices().filter(|device| !device.detached).map(|device| device.cursor).min()
+    }
+
+    /// Where a device starts when no other holds entries: behind everything that some device had. What lies below
+    /// may have holes, left by removals that a stop cut short.
+    pub(crate) fn unclaimed_start(&self) -> Offset {
+        self.devices().map(|device| device.cursor).max().unwrap_or(Offset::NONE)
+    }
+
+    /// Rows at or below may be removed.
+    pub(crate) fn purge_floor(&self) -> Offset {
+        self.acked_by_all().unwrap_or_else(|| self.unclaimed_start())
     }
 
     // Rule: offset

@@ -106,6 +106,7 @@ fn progress(done: u64, all: u64) {
 fn report(cli: &Cli, sum: &Sum, seconds: f64) {
     let mut out = std::io::stdout().lock();
     let reached: Vec<_> = sum.reached.list();
+    #[allow(clippy::cast_precision_loss, reason = "a bound to three digits")]
     // With n clean runs, the rate of failing runs is below 3/n with 95 % confidence (rule of three).
     let bound = 3.0 / sum.seeds as f64;
     let _unseen = if cli.json {

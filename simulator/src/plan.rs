@@ -20,6 +20,7 @@ pub struct Plan {
 }
 
 /// Faults by kind.
+#[allow(clippy::struct_excessive_bools, reason = "independent switches, named in the list of faults")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
     /// The process is killed, or the power cut: unsynced writes are lost, torn or garbled.
@@ -58,6 +59,6 @@ impl Faults {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { ops: 300, shards: 2, users: 4, devices: 2, faults: Faults::ALL, calm: Duration::from_secs(600) }
+        Self { ops: 300, shards: 2, users: 4, devices: 2, faults: Faults::ALL, calm: Duration::from_mins(10) }
     }
 }

@@ -31,6 +31,11 @@ impl Random {
         from + self.below(to - from)
     }
 
+    /// An index into `length` things, of which there is at least one.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
     /// True once in `count` times.
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0

@@ -208,8 +208,8 @@ impl World {
         match happening {
             Happening::Compose { person } => self.compose(person),
             Happening::Connect { person } => self.connect(person),
-            Happening::ToServer { person, conn, body } => self.to_server(person, conn, body),
-            Happening::ToPerson { person, conn, body } => self.to_person(person, conn, body),
+            Happening::ToServer { person, conn, body } => self.take_at_server(person, conn, body),
+            Happening::ToPerson { person, conn, body } => self.take_at_device(person, conn, body),
             Happening::Gone { shard, conn, boot } => self.gone(shard, conn, boot),
             Happening::PersonTick { person } => {
                 self.people[person].tick_at = None;
@@ -258,11 +258,11 @@ impl World {
     }
 
     fn wall(&self) -> Wall {
-        START.after_ms(self.now.since(BEGIN).as_millis() as u64)
+        START.after_ms(self.micros() / 1000)
     }
 
     fn micros(&self) -> u64 {
-        self.now.since(BEGIN).as_micros() as u64
+        u64::try_from(self.now.since(BEGIN).as_micros()).unwrap_or(u64::MAX)
     }
 
     /// A device writes to somebody; a fresh id, as a client mints it right before the first transmission.
@@ -271,7 +271,7 @@ impl World {
             self.calm = true;
             return;
         }
-        let peer = self.random.below(self.people.len() as u64) as usize;
+        let peer = self.random.index(self.people.len());
         let to = self.people[peer].user.clone();
         let sender = self.people[person].user.clone();
         self.composed += 1;
@@ -333,7 +333,7 @@ impl World {
     pub(crate) fn take_outputs(&mut self, person: usize) {
         while let Some(output) = self.people[person].session.poll() {
             match output {
-                Output::Frame(frame) => self.from_person(person, frame),
+                Output::Frame(frame) => self.send_to_server(person, frame),
                 Output::Event(told) => self.told(person, told),
                 Output::Connect => self.connect(person),
                 Output::Disconnect { .. } => self.hang_up(person),

@@ -109,8 +109,9 @@ struct Committer {
 impl Committer {
     fn new(path: &Path, message_bytes: usize, arrivals: Arrivals) -> Result<Self, BenchError> {
         let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| BenchError::io(format!("opening {} with O_DIRECT", path.display()))(error.into()))?;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| {
+            BenchError::io(format!("opening {} with O_DIRECT", path.display()))(error.into())
+        })?;
         Ok(Self {
             reactor: Reactor::new(&Config { descriptors_per_ring: 1, ..Config::default() })?,
             file: Rc::new(File::from(file)),

@@ -58,7 +58,12 @@ pub struct LoadTarget {
 ///
 /// # Errors
 /// The server broke off, or messages did not come back.
-pub fn run(plan: &FloorPlan, target: LoadTarget, clock: Clock, window: &Sender<Window>) -> Result<LoadOutcome, BenchError> {
+pub fn run(
+    plan: &FloorPlan,
+    target: LoadTarget,
+    clock: Clock,
+    window: &Sender<Window>,
+) -> Result<LoadOutcome, BenchError> {
     exact_timers();
     let mut links = Links::new(&Config { idle_after: None, ..Config::default() }, target.security)?;
     let mut load = Load::new(plan, clock);
@@ -69,10 +74,20 @@ pub fn run(plan: &FloorPlan, target: LoadTarget, clock: Clock, window: &Sender<W
     // The measuring thread waits for it; if it is gone the outcome is of no use to anybody.
     let _ = window.send(load.window);
     send_all(plan, Schedule::new(start, plan.rate, plan.span.ramp), &mut links, &mut load)?;
-    Ok(LoadOutcome { latencies: load.latencies, lag: load.lag, completed: load.completed, sent: load.received })
+    Ok(LoadOutcome {
+        latencies: load.latencies,
+        lag: load.lag,
+        completed: load.completed,
+        sent: load.received,
+    })
 }
 
-fn connect_all(plan: &FloorPlan, ports: &[u16], links: &mut Links, load: &mut Load) -> Result<(), BenchError> {
+fn connect_all(
+    plan: &FloorPlan,
+    ports: &[u16],
+    links: &mut Links,
+    load: &mut Load,
+) -> Result<(), BenchError> {
     let deadline = load.clock.now().after(PATIENCE);
     let total = usize::try_from(plan.connections).unwrap_or(usize::MAX);
     while load.greeted < total {
@@ -92,7 +107,12 @@ fn connect_all(plan: &FloorPlan, ports: &[u16], links: &mut Links, load: &mut Lo
     Ok(())
 }
 
-fn send_all(plan: &FloorPlan, schedule: Schedule, links: &mut Links, load: &mut Load) -> Result<(), BenchError> {
+fn send_all(
+    plan: &FloorPlan,
+    schedule: Schedule,
+    links: &mut Links,
+    load: &mut Load,
+) -> Result<(), BenchError> {
     let total = schedule.due(load.window.until);
     let deadline = load.window.until.after(PATIENCE);
     let step = stride(plan.connections);
@@ -182,7 +202,10 @@ impl Load {
             Kind::Message => {
                 let now = self.clock.now();
                 if self.by_link.get(&link) != Some(&head.endpoint) {
-                    return Err(BenchError::Protocol(format!("{:?} came to another connection", head.endpoint)));
+                    return Err(BenchError::Protocol(format!(
+                        "{:?} came to another connection",
+                        head.endpoint
+                    )));
                 }
                 if self.kind == ServeKind::Message
                     && let Some(out) = wires.out(link)
@@ -196,7 +219,9 @@ impl Load {
                 }
             }
             Kind::Answer => {}
-            Kind::Ack => return Err(BenchError::Protocol("a floor's server sent an acknowledgement".to_owned())),
+            Kind::Ack => {
+                return Err(BenchError::Protocol("a floor's server sent an acknowledgement".to_owned()));
+            }
         }
         Ok(())
     }

@@ -56,7 +56,8 @@ mod missing {
     /// Says how to get the engine.
     pub(in crate::floor) fn serve(_: TcpListener, _: Security, _: impl FnOnce()) -> Result<(), BenchError> {
         Err(BenchError::Usage(
-            "this engine is not compiled in: cargo build --release -p iris-bench --features rivals".to_owned(),
+            "this engine is not compiled in: cargo build --release -p iris-bench --features rivals"
+                .to_owned(),
         ))
     }
 }

@@ -46,7 +46,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), BenchError> {
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(BenchError::io("listening on 127.0.0.1"))?;
-    let ports = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port());
+    let ports =
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port());
     let ready = Ready { ports: ports.collect(), certificate: identity.map(|identity| identity.certificate) };
     let (sender, news) = channel();
     start_shards(args, &security, listeners, &sender)?;
@@ -227,4 +228,3 @@ fn relay(args: &ServeArgs, shard: ShardId, seat: Seat, ready: impl FnOnce()) -> 
         relay.post().after_sleep();
     }
 }
-

@@ -72,7 +72,8 @@ mod tests {
     fn senders_take_turns() {
         for count in [1, 2, 10, 99, 1_000, 2_000] {
             let stride = stride(count);
-            let mut seen: Vec<u32> = (0..u64::from(count)).map(|number| sender(number, count, stride)).collect();
+            let mut seen: Vec<u32> =
+                (0..u64::from(count)).map(|number| sender(number, count, stride)).collect();
             seen.sort_unstable();
             assert!(seen.into_iter().eq(0..count), "{count} senders, step {stride}");
         }

@@ -43,7 +43,15 @@ impl Work {
     pub(super) fn new(directory: &Path, shard: u16, answer_bytes: usize) -> Result<Self, BenchError> {
         let path = directory.join(format!("floor-message-{shard}.log"));
         let log = prewritten(&path, LOG_BYTES)?;
-        Ok(Self { log, offset: 0, record: Vec::new(), table: BTreeMap::new(), rows: 0, acks: 0, answer_bytes })
+        Ok(Self {
+            log,
+            offset: 0,
+            record: Vec::new(),
+            table: BTreeMap::new(),
+            rows: 0,
+            acks: 0,
+            answer_bytes,
+        })
     }
 
     /// Bytes of the answer to a sender.
@@ -83,7 +91,9 @@ impl Work {
         if self.offset + bytes > LOG_BYTES {
             self.offset = 0;
         }
-        self.log.write_all_at(&self.record, self.offset).map_err(BenchError::io("writing the floor's log"))?;
+        self.log
+            .write_all_at(&self.record, self.offset)
+            .map_err(BenchError::io("writing the floor's log"))?;
         self.offset += bytes;
         self.record.clear();
         Ok(())

@@ -31,7 +31,8 @@ fn the_ready_line_names_both_addresses() {
 fn record_figures_are_summed_over_shards() {
     let expected = Some(RecordStats { records: 5, messages: 70 });
     assert_eq!(record_stats(r#"{"stats":true,"records":5,"record_messages":70}"#), expected);
-    let by_shard = r#"{"stats":true,"shards":[{"records":2,"record_messages":30},{"records":3,"record_messages":40}]}"#;
+    let by_shard =
+        r#"{"stats":true,"shards":[{"records":2,"record_messages":30},{"records":3,"record_messages":40}]}"#;
     assert_eq!(record_stats(by_shard), expected);
     assert_eq!(record_stats(r#"{"stats":true}"#), None);
     assert_eq!(record_stats("no json"), None);

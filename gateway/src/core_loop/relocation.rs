@@ -104,7 +104,7 @@ impl Core {
     pub(super) fn arrived(&mut self, now: Mono, conn: Conn, label: u64) {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), label, "arrived");
         match self.relocations.states.remove(&label) {
-            Some(moving) => self.settle_in(now, conn, moving),
+            Some(moving) => self.settle_in(now, conn, *moving),
             None => {
                 self.relocations.descriptors.insert(label, conn);
             }
@@ -113,7 +113,7 @@ impl Core {
 
     pub(super) fn state_arrived(&mut self, now: Mono, moving: Box<MovingConn>) {
         match self.relocations.descriptors.remove(&moving.label) {
-            Some(conn) => self.settle_in(now, conn, moving),
+            Some(conn) => self.settle_in(now, conn, *moving),
             None => {
                 self.relocations.states.insert(moving.label, moving);
             }
@@ -121,8 +121,8 @@ impl Core {
     }
 
     /// Descriptor and state are both here.
-    fn settle_in(&mut self, now: Mono, conn: Conn, moving: Box<MovingConn>) {
-        let MovingConn { transport, unread, sealed, login, .. } = *moving;
+    fn settle_in(&mut self, now: Mono, conn: Conn, moving: MovingConn) {
+        let MovingConn { transport, unread, sealed, login, .. } = moving;
         let mut state = ConnState::new(conn, transport);
         state.reader = FrameReader::with_unread(unread);
         state.sealed = sealed;

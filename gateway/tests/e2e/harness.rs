@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Long enough for a busy host; every wait ends with its event, this is only when a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a gateway is started with.
 #[derive(Clone)]
@@ -128,8 +128,8 @@ impl Gateway {
             return Err(child.wait().unwrap().code());
         };
         self.started_in = started.elapsed();
-        self.tls = ready["listen"].as_str().unwrap().to_owned();
-        self.plaintext = ready["plaintext"].as_str().unwrap().to_owned();
+        ready["listen"].as_str().unwrap().clone_into(&mut self.tls);
+        ready["plaintext"].as_str().unwrap().clone_into(&mut self.plaintext);
         // The pipe stays open for the stats line.
         child.stdout = Some(out.into_inner());
         self.child = Some(child);
@@ -259,14 +259,14 @@ pub(crate) fn wait_for<T>(device: &mut Driver, what: &str, mut pick: impl FnMut(
 pub(crate) fn wait_welcome(device: &mut Driver) -> iris_client::session::Welcome {
     wait_for(device, "welcome", |notice| match notice {
         Notice::Event(Event::Welcome(welcome)) => Some(welcome.clone()),
-        _ => None,
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
     })
 }
 
 pub(crate) fn wait_message(device: &mut Driver) -> Message {
     wait_for(device, "message", |notice| match notice {
         Notice::Event(Event::Message(message)) => Some(message.clone()),
-        _ => None,
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
     })
 }
 
@@ -275,7 +275,7 @@ pub(crate) fn send_accepted(device: &mut Driver, target: Target, text: &str) -> 
     device.submit(target, Bytes::copy_from_slice(text.as_bytes())).unwrap();
     wait_for(device, "acceptance", |notice| match notice {
         Notice::Event(Event::Accepted(accepted)) => Some(accepted.message_id),
-        _ => None,
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
     })
 }
 

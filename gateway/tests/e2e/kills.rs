@@ -40,7 +40,7 @@ struct Phases {
 }
 
 /// Runs a device: sends every few milliseconds until it is quiet, notes everything until it stops.
-fn run_device(mut driver: Driver, name: String, seen: &Mutex<Seen>, phases: &Phases) {
+fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phases) {
     let mut random = Random(name.bytes().fold(11, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte))));
     let mut next_send = Instant::now();
     let mut number = 0;
@@ -95,7 +95,7 @@ impl Crowd {
             devices.push((user.to_owned(), Arc::clone(&seen)));
             let phases = phases.clone();
             let name = format!("{user}/{device}");
-            threads.push(std::thread::spawn(move || run_device(driver, name, &seen, &phases)));
+            threads.push(std::thread::spawn(move || run_device(driver, &name, &seen, &phases)));
         }
         Self { devices, threads, phases }
     }

@@ -93,7 +93,7 @@ fn a_second_connection_of_a_device_takes_over() {
     wait_welcome(&mut second);
     let code = wait_for(&mut first, "close", |notice| match notice {
         Notice::Event(Event::Closed(closed)) => Some(closed.code),
-        _ => None,
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
     });
     assert_eq!(code, Some(CloseCode::Conflict));
 }

@@ -167,3 +167,14 @@ fn an_accept_that_the_host_refuses_waits_and_goes_on() {
     let mut heard = [0; 7];
     stream.read_exact(&mut heard).expect("read");
 }
+
+/// Seen to fail when: `quiesce` does not take completions, or does not cancel.
+#[test]
+fn a_ring_that_is_dropped_waits_for_what_the_kernel_holds() {
+    let (mut reactor, address) = host();
+    let (_stream, conn) = pair(&mut reactor, address);
+    reactor.send(conn, vec![1; 32 << 20]);
+    reactor.turn(Wait::Poll).expect("a turn");
+    assert!(reactor.is_sending(conn), "the peer does not read");
+    assert_eq!(reactor.rings[0].quiesce(), Ok(()));
+}

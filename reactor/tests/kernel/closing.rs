@@ -36,6 +36,9 @@ fn the_last_frame_is_not_overtaken_by_a_reset_when_the_peer_was_still_talking() 
     let mut host = Host::new(&Config { close_linger: Duration::from_secs(20), ..config() });
     let (mut stream, conn) = host.pair();
     host.reactor.pause(conn);
+    for _ in 0..5 {
+        host.reactor.turn(Wait::Poll).expect("a turn");
+    }
     stream.write_all(&pattern(100_000)).expect("written");
     host.reactor.send(conn, b"goodbye".to_vec());
     host.reactor.close(conn);
@@ -252,7 +255,7 @@ fn a_listener_that_was_stopped_refuses_and_its_connections_go_on() {
     host.talks(&mut stream, conn);
 }
 
-/// Seen to fail when: `quiesce` returns at once (the kernel's send goes on in freed memory; a sanitizer or luck tells).
+/// Seen to fail when: `drop` leaks the rings (the peers never see an end).
 #[test]
 fn a_reactor_can_be_dropped_in_the_middle_of_everything() {
     let mut host = Host::new(&config());
@@ -261,6 +264,7 @@ fn a_reactor_can_be_dropped_in_the_middle_of_everything() {
     host.reactor.send(conn, pattern(16 << 20));
     host.reactor.turn(Wait::Poll).expect("a turn");
     drop(host);
-    assert!(read_to_end(&mut stream).0.len() < 16 << 20);
-    assert!(read_to_end(&mut other).0.is_empty());
+    let (heard, end) = read_to_end(&mut stream);
+    assert!(heard.len() < 16 << 20 && matches!(end, None | Some(ErrorKind::ConnectionReset)), "{end:?}");
+    assert_eq!(read_to_end(&mut other), (Vec::new(), None));
 }

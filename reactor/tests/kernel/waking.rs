@@ -62,7 +62,7 @@ fn a_turn_ends_at_its_deadline() {
         reactor.turn(Wait::Until(deadline)).expect("a turn");
         assert!(reactor.next().is_none());
     }
-    assert!(reactor.counters().enters < 20, "it waits in the kernel");
+    assert!(reactor.counters().turns < 20, "it waits in the kernel");
 }
 
 type Mailed = (u64, Instant);

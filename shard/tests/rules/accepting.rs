@@ -107,6 +107,8 @@ fn f_05_a_retry_after_a_restart_gets_the_same_answer() {
     world.crash();
     world.connect(0);
     world.connect(1);
+    world.settle();
+    world.clients[0].accepted.clear();
     world.send_id(0, &bob, id, "once");
     world.settle();
     let after = &world.clients[0].accepted[&id];

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, DeviceId, MessageId, RejectCode, UserId};
 use iris_shard::io::{ConnId, Frame};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A device: what it stored survives its connections.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ pub(crate) struct Client {
     pub(crate) acked: u64,
     /// Last sequence applied, by conversation.
     pub(crate) last: BTreeMap<String, u64>,
-    /// Conversations whose next envelope is their base (a gap that names none resets all).
+    /// Conversations whose next envelope is their base: a gap that names none says so of all. What was applied
+    /// before stays applied: a duplicate is one still.
+    pub(crate) rebases: BTreeSet<String>,
     pub(crate) frames: VecDeque<server_frame::Frame>,
     pub(crate) welcome: Option<wire::Welcome>,
     pub(crate) applied: Vec<(String, u64, MessageId, Bytes)>,
@@ -54,6 +56,7 @@ impl Client {
             stored: 0,
             acked: 0,
             last: BTreeMap::new(),
+            rebases: BTreeSet::new(),
             frames: VecDeque::new(),
             welcome: None,
             applied: Vec::new(),
@@ -104,7 +107,9 @@ impl Client {
             server_frame::Frame::Accepted(accepted) => self.take_accepted(accepted),
             server_frame::Frame::Gap(gap) => {
                 if gap.conversation.is_empty() {
-                    self.last.clear();
+                    self.rebases.extend(self.last.keys().cloned());
+                    // A gap is acked like a delivery.
+                    self.acked = 0;
                 } else {
                     self.place(gap.offset);
                     let last = self.last.entry(gap.conversation.clone()).or_default();
@@ -157,7 +162,7 @@ impl Client {
             Some(last) if sequence <= last => self.raw_duplicates += 1,
             Some(last) => {
                 assert!(
-                    previous <= last,
+                    previous <= last || self.rebases.remove(conversation),
                     "{} {}: {conversation} {sequence} follows {previous}, applied was {last}",
                     self.user,
                     self.device

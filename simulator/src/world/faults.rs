@@ -32,7 +32,7 @@ impl World {
     }
 
     fn anybody(&mut self) -> usize {
-        self.random.below(self.people.len() as u64) as usize
+        self.random.index(self.people.len())
     }
 
     /// All shards open their disks.

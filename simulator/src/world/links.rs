@@ -31,7 +31,7 @@ impl World {
     }
 
     /// A frame leaves a device.
-    pub(super) fn from_person(&mut self, person: usize, frame: Frame) {
+    pub(super) fn send_to_server(&mut self, person: usize, frame: Frame) {
         let Some(conn) = self.people[person].conn else { return };
         let mut bytes = Vec::new();
         encode_client(frame, &mut bytes);
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// A frame leaves the process.
-    pub(super) fn to_device(&mut self, conn: ConnId, bytes: Vec<u8>) {
+    pub(super) fn send_to_device(&mut self, conn: ConnId, bytes: Vec<u8>) {
         let Some((person, _)) = self.conns.get(&conn).copied() else { return };
         let at = self.arrival(self.people[person].last_from_server);
         self.people[person].last_from_server = at;
@@ -54,7 +54,7 @@ impl World {
         self.now.after(Duration::from_micros(delay)).max(last)
     }
 
-    pub(super) fn to_server(&mut self, person: usize, conn: ConnId, body: Bytes) {
+    pub(super) fn take_at_server(&mut self, person: usize, conn: ConnId, body: Bytes) {
         let Some((_, home)) = self.conns.get(&conn).copied() else { return };
         let Ok(frame) = decode_client(body) else {
             return self.checker.violate("C5", "a client's frame does not decode".to_owned());
@@ -70,7 +70,7 @@ impl World {
         self.input(home, input);
     }
 
-    pub(super) fn to_person(&mut self, person: usize, conn: ConnId, body: Bytes) {
+    pub(super) fn take_at_device(&mut self, person: usize, conn: ConnId, body: Bytes) {
         let Some((_, home)) = self.conns.get(&conn).copied() else { return };
         self.input(home, Input::Sent { conn, bytes: body.len() + LENGTH_BYTES });
         if self.people[person].conn != Some(conn) {

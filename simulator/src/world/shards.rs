@@ -53,7 +53,7 @@ impl World {
                     }
                     Frame::Other(frame) => encode_server(frame, &mut bytes),
                 }
-                self.to_device(conn, bytes);
+                self.send_to_device(conn, bytes);
             }
             Effect::Accept { conn, accepted } => {
                 match MessageId::parse(&accepted.message_id) {
@@ -62,13 +62,13 @@ impl World {
                 }
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Accepted(accepted), &mut bytes);
-                self.to_device(conn, bytes);
+                self.send_to_device(conn, bytes);
             }
             Effect::Close { conn, code, retry_after_ms } => {
                 let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Close(close), &mut bytes);
-                self.to_device(conn, bytes);
+                self.send_to_device(conn, bytes);
                 self.closed_by_server(conn);
             }
             Effect::Read { .. } => {}

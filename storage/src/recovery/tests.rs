@@ -412,7 +412,7 @@ fn a_recovery_that_fails_midway_is_repeated() {
 }
 
 /// Proves: G-CRASH-1 (a stop at any point is survived): files give what memory gives.
-/// Seen to fail when: `DirectoryLog::read_at` stops at a short read.
+/// Seen to fail when: a window smaller than a record is not read anew.
 #[test]
 fn a_log_in_files_is_read_like_one_in_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,11 @@ use std::net::TcpListener;
 ///
 /// # Errors
 /// The executor or the listener failed.
-pub(in crate::floor) fn serve(listener: TcpListener, security: Security, ready: impl FnOnce()) -> Result<(), BenchError> {
+pub(in crate::floor) fn serve(
+    listener: TcpListener,
+    security: Security,
+    ready: impl FnOnce(),
+) -> Result<(), BenchError> {
     // It binds for itself only, so the port is given back and taken again.
     let address = listener.local_addr().map_err(BenchError::io("glommio"))?;
     drop(listener);

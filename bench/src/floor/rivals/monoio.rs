@@ -14,7 +14,11 @@ const ENTRIES: u32 = 4096;
 ///
 /// # Errors
 /// The runtime or the listener failed.
-pub(in crate::floor) fn serve(listener: TcpListener, security: Security, ready: impl FnOnce()) -> Result<(), BenchError> {
+pub(in crate::floor) fn serve(
+    listener: TcpListener,
+    security: Security,
+    ready: impl FnOnce(),
+) -> Result<(), BenchError> {
     let failed = || BenchError::io("monoio");
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(ENTRIES)

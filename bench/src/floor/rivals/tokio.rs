@@ -11,7 +11,11 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// The runtime or the listener failed.
-pub(in crate::floor) fn serve(listener: TcpListener, security: Security, ready: impl FnOnce()) -> Result<(), BenchError> {
+pub(in crate::floor) fn serve(
+    listener: TcpListener,
+    security: Security,
+    ready: impl FnOnce(),
+) -> Result<(), BenchError> {
     let failed = || BenchError::io("tokio");
     listener.set_nonblocking(true).map_err(failed())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed())?;
