@@ -107,8 +107,8 @@ sections! {
         durability: Durability = Durability::Fsync;
         /// Size of one file of the record log. Written once with zeros, then recycled.
         segment_bytes: Size = Size(64 << 20);
-        /// How long records are merged before they are filled into the tables.
-        fill_interval: Span = Span(Duration::from_millis(500));
+        /// How long records are merged before they are filled into the tables: what lives shorter never gets there.
+        fill_interval: Span = seconds(5);
         /// Memory for the tables' newest rows, of all cores together.
         write_buffer: Size = Size(256 << 20);
         /// Memory for the tables' cached blocks, of all cores together.

@@ -222,7 +222,9 @@ impl DurableLog {
         self.figures.records += 1;
         self.figures.bytes += write.bytes().len() as u64;
         let durable = self.log.written(write);
-        storage.absorb(durable.record);
+        let (record, buffer) = durable.record.compact();
+        self.log.reuse(buffer);
+        storage.absorb(record);
         if let Some(vouch) = durable.vouch {
             // The main thread ends before the cores only when the process ends.
             let _gone = self.vouches.send((self.core, vouch));
@@ -279,9 +281,6 @@ impl DurableLog {
         }
         if self.log.used_segments().len() > USED_SEGMENTS_MAX {
             storage.ask_flush();
-        }
-        while let Some(buffer) = storage.spare() {
-            self.log.reuse(buffer);
         }
     }
 }

@@ -27,10 +27,8 @@ use std::time::{Duration, Instant};
 
 /// Records handed over and not yet absorbed; above, the core seals no further one.
 const RECORDS_MAX: usize = 4096;
-/// Record buffers kept for reuse.
-const SPARE_MAX: usize = 64;
 /// The thread looks at its records this often while they come.
-const ABSORB_INTERVAL: Duration = Duration::from_millis(10);
+const ABSORB_INTERVAL: Duration = Duration::from_millis(25);
 /// Free space and background errors are looked at this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -48,7 +46,6 @@ pub(crate) struct StorageParts<T> {
 
 struct Shared {
     records: ArrayQueue<DurableRecord>,
-    spare: ArrayQueue<Vec<u8>>,
     questions: SegQueue<(LoadId, LoadRequest)>,
     answers: SegQueue<(LoadId, Result<Loaded, LoadError>)>,
     wanted_segments: SegQueue<NewSegment>,
@@ -82,11 +79,6 @@ impl StorageHandle {
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.unparker.unpark();
         }
-    }
-
-    /// The buffer of an absorbed record.
-    pub(crate) fn spare(&mut self) -> Option<Vec<u8>> {
-        self.shared.spare.pop()
     }
 
     /// Has a segment made ahead of need; asking again for the same one changes nothing.
@@ -164,7 +156,6 @@ pub(crate) fn start<T: Tables + Send + 'static>(
     let StorageParts { engine, files, space, fill_interval } = parts;
     let shared = Arc::new(Shared {
         records: ArrayQueue::new(RECORDS_MAX),
-        spare: ArrayQueue::new(SPARE_MAX),
         questions: SegQueue::new(),
         answers: SegQueue::new(),
         wanted_segments: SegQueue::new(),
@@ -266,10 +257,8 @@ impl<T: Tables> Worker<T> {
             absorbed = true;
             or_die(self.engine.absorb(record));
         }
-        while let Some(buffer) = self.engine.take_spent() {
-            // A full shelf drops the buffer.
-            let _dropped = self.shared.spare.push(buffer);
-        }
+        // Buffers of merged records are small and of no further use.
+        while self.engine.take_spent().is_some() {}
         absorbed
     }
 

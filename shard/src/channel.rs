@@ -75,7 +75,9 @@ impl Channel {
         self.waiting == 0
             && self.parked.is_empty()
             && self.members().iter().all(|member| {
-                member.durable == member.taken && member.elided == Sequence::NONE && member.open_gap == Offset::NONE
+                member.durable == member.taken
+                    && member.elided == Sequence::NONE
+                    && member.open_gap == Offset::NONE
             })
     }
 }

@@ -123,8 +123,7 @@ impl Dedup {
         };
         if let Some(position) = self.index.find(hash, is_key) {
             let entry = self.entry(*position);
-            let row =
-                DedupRow { sequence: entry.sequence, server_time: entry.server_time, hash: entry.hash };
+            let row = DedupRow { sequence: entry.sequence, server_time: entry.server_time, hash: entry.hash };
             return Lookup::Known(row, entry.ticket);
         }
         let minted_at = key.message_id.minted_at();
@@ -173,7 +172,8 @@ impl Dedup {
     /// The oldest id leaves memory: its slot's horizon rises to it, and the filter takes it.
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.entries.front() else { return };
-        let key = Key { conversation: &oldest.conversation, sender: oldest.sender, message_id: oldest.message_id };
+        let key =
+            Key { conversation: &oldest.conversation, sender: oldest.sender, message_id: oldest.message_id };
         let (hash, slot) = (self.hash(&key), oldest.conversation.slot());
         let minted_at = oldest.message_id.minted_at();
         let position = self.first;
@@ -250,7 +250,6 @@ fn filter_place(hash: u64, probe: u64) -> (usize, u64) {
     let bit = bit % FILTER_BITS;
     (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
 }
-
 
 #[cfg(test)]
 mod tests;

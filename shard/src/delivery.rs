@@ -62,7 +62,8 @@ impl Shard {
         let user = &self.users[session.user];
         let at = user.items.partition_point(|item| item.offset <= session.position);
         let is_next = session.position >= user.cold_through || user.cold_entries == 0;
-        let item = user.items.at(at).filter(|item| item.offset == own.offset && is_next && session.has_room());
+        let item =
+            user.items.at(at).filter(|item| item.offset == own.offset && is_next && session.has_room());
         let found = item.map(|item| (item.bytes, item.content.clone()));
         match found {
             Some((bytes, Content::Message { envelope, previous })) => {
@@ -135,8 +136,7 @@ impl Shard {
     // Rule: cold inbox (a page may not overtake nor double)
     fn read_page(&mut self, index: u32) {
         let session = &mut self.sessions[index];
-        let is_rewriting =
-            self.users[session.user].rare.as_ref().is_some_and(|rare| rare.is_rewriting);
+        let is_rewriting = self.users[session.user].rare.as_ref().is_some_and(|rare| rare.is_rewriting);
         if is_rewriting || std::mem::replace(&mut session.is_reading_page, true) {
             return;
         }
@@ -232,4 +232,3 @@ impl Shard {
         }
     }
 }
-

@@ -60,7 +60,9 @@ impl Shard {
             return;
         }
         let rare = self.users[user].rare.as_mut();
-        for (conn, request_id, device) in rare.map(|rare| std::mem::take(&mut rare.unlinks)).unwrap_or_default() {
+        for (conn, request_id, device) in
+            rare.map(|rare| std::mem::take(&mut rare.unlinks)).unwrap_or_default()
+        {
             let live = self.session_of(conn).filter(|index| self.sessions[*index].phase == Phase::Live);
             if let Some(index) = live {
                 self.unlink(index, request_id, &device);
@@ -96,8 +98,7 @@ impl Shard {
     pub(crate) fn unlinked_durable(&mut self, unlinked: &Unlinked) {
         self.users[unlinked.user].tickets -= 1;
         if let Some(index) = self.session_of(unlinked.asked_by) {
-            let frame =
-                wire::Unlinked { request_id: unlinked.request_id, device: unlinked.device.clone() };
+            let frame = wire::Unlinked { request_id: unlinked.request_id, device: unlinked.device.clone() };
             self.send_frame(index, server_frame::Frame::Unlinked(frame));
         }
         if let Some(index) = unlinked.closes.and_then(|conn| self.session_of(conn)) {
@@ -114,7 +115,9 @@ impl Shard {
             .filter_map(|place| u8::try_from(place).ok())
             .filter(|place| {
                 let device = self.users[user].device(*place);
-                !device.detached && device.session == NOBODY && device.last_seen_at.after_ms(silence_ms) < wall
+                !device.detached
+                    && device.session == NOBODY
+                    && device.last_seen_at.after_ms(silence_ms) < wall
             })
             .collect();
         for place in &silent {

@@ -45,9 +45,10 @@ impl Shard {
         let mut due = std::mem::take(&mut self.due_alarms);
         self.wheel.take(self.now, &mut due);
         for alarm in due.drain(..) {
-            let is_valid = self.sessions.at(alarm.session).is_some_and(|session| {
-                session.stamp == alarm.stamp && session.phase == Phase::Live
-            });
+            let is_valid = self
+                .sessions
+                .at(alarm.session)
+                .is_some_and(|session| session.stamp == alarm.stamp && session.phase == Phase::Live);
             if is_valid {
                 self.check_session(alarm.session);
             }

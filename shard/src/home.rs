@@ -36,7 +36,13 @@ impl Shard {
             unreachable!("conversation {conversation} is not direct");
         };
         let both = low != high && low.slot() == high.slot();
-        let users: &[&UserId] = if both { &[&low, &high] } else if low.slot() == slot { &[&low] } else { &[&high] };
+        let users: &[&UserId] = if both {
+            &[&low, &high]
+        } else if low.slot() == slot {
+            &[&low]
+        } else {
+            &[&high]
+        };
         assert!(users.iter().all(|user| user.slot() == slot), "{conversation} has no member in {slot:?}");
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
@@ -106,7 +112,12 @@ impl Shard {
         }
         let channel = self.channel(&envelope.conversation, slot);
         let state = &mut self.channels[channel];
-        assert!(state.owner == from, "shard {from} forwards for {}, owned by {}", state.conversation, state.owner);
+        assert!(
+            state.owner == from,
+            "shard {from} forwards for {}, owned by {}",
+            state.conversation,
+            state.owner
+        );
         if state.waiting > 0 {
             state.parked.push_back(parked);
         } else {

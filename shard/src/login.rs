@@ -217,7 +217,8 @@ impl Shard {
         let limits = self.config.limits;
         let offered = arrival.login.hello.capabilities.iter();
         let capabilities = offered.filter(|name| self.config.capabilities.contains(name)).cloned().collect();
-        let end = if user.entries() > 0 { user.row.last_offset.max(session.position) } else { session.position };
+        let end =
+            if user.entries() > 0 { user.row.last_offset.max(session.position) } else { session.position };
         let welcome = wire::Welcome {
             version: VERSION,
             capabilities,

@@ -5,10 +5,11 @@
 //! - Mail of an ordered pair of shards arrives in the order in which it was sent.
 
 use crate::io::ConnId;
-use iris_protocol::{
-    ConversationId, DeviceId, Envelope, Generation, MessageId, RejectCode, Sequence, ShardId, Slot, UserId, Wall,
-};
 use bytes::Bytes;
+use iris_protocol::{
+    ConversationId, DeviceId, Envelope, Generation, MessageId, RejectCode, Sequence, ShardId, Slot, UserId,
+    Wall,
+};
 use std::sync::Arc;
 
 /// One message between shards.

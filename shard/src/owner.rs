@@ -14,7 +14,9 @@ use crate::ring::Ring;
 use crate::shard::Shard;
 use crate::stored::After;
 use iris_protocol::limits::SKEW_MAX;
-use iris_protocol::{ConversationId, Envelope, MessageId, PayloadHash, RejectCode, Sequence, ShardId, UserId};
+use iris_protocol::{
+    ConversationId, Envelope, MessageId, PayloadHash, RejectCode, Sequence, ShardId, UserId,
+};
 use iris_storage::load::LoadRequest;
 use iris_storage::op::{DedupKey, DedupRow, Op};
 use sha2::{Digest, Sha256};
@@ -81,8 +83,8 @@ impl Shard {
         let state = &self.conversations[index];
         let key =
             Key { conversation: &state.id, sender: submission.sender, message_id: submission.message_id };
-        let must_ask = matches!(submission.known, Known::Unasked)
-            && self.dedup.look_up(&key, state.slot) == Lookup::Ask;
+        let must_ask =
+            matches!(submission.known, Known::Unasked) && self.dedup.look_up(&key, state.slot) == Lookup::Ask;
         if must_ask {
             self.ask_dedup(index, submission);
         }
@@ -91,8 +93,7 @@ impl Shard {
     fn ask_dedup(&mut self, index: u32, submission: &mut Submission) {
         let state = &self.conversations[index];
         let sender = self.recipients[state.members[usize::from(submission.sender)]].user.clone();
-        let key =
-            DedupKey { conversation: state.id.clone(), sender, message_id: submission.message_id };
+        let key = DedupKey { conversation: state.id.clone(), sender, message_id: submission.message_id };
         let id = self.load(LoadRequest::Dedup(key), Question::Dedup { conversation: index });
         submission.known = Known::Asked(id);
     }
@@ -220,7 +221,9 @@ impl Shard {
         state.is_touched = true;
         let mut slots: Vec<_> = state.lanes().iter().map(|lane| lane.slot).collect();
         slots.sort_unstable();
-        state.outbox.push_back(Pending { envelope: Arc::clone(&envelope), request: Some(submission.request) });
+        state
+            .outbox
+            .push_back(Pending { envelope: Arc::clone(&envelope), request: Some(submission.request) });
         let members = state.members;
         self.recipients[members[0]].hold(bytes);
         if members[1] != members[0] {
@@ -344,4 +347,3 @@ impl Shard {
         self.advance(index);
     }
 }
-

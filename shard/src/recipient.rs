@@ -55,7 +55,11 @@ impl Recipient {
             (false, None) => return Room::Unknown,
         };
         let too_many_bytes = self.unconfirmed > 0 && self.bytes + bytes > UNCONFIRMED_BYTES_MAX;
-        if self.unconfirmed >= unconfirmed_max || too_many_bytes { Room::No(RejectCode::Busy) } else { Room::Yes }
+        if self.unconfirmed >= unconfirmed_max || too_many_bytes {
+            Room::No(RejectCode::Busy)
+        } else {
+            Room::Yes
+        }
     }
 
     /// One more is unconfirmed. A boot may hold more than K: what was confirmed and not yet recorded is there again.

@@ -113,9 +113,7 @@ impl Shard {
         let every = interval(Duration::from_secs(1), limits.sends_per_second);
         let user = self.sessions[index].user;
         let sends = &mut self.users[user].sends;
-        sends
-            .take(now, every, limits.sends_burst)
-            .map_err(|after| (RejectCode::RateLimited, Some(after)))?;
+        sends.take(now, every, limits.sends_burst).map_err(|after| (RejectCode::RateLimited, Some(after)))?;
         if let Some(channel) = self.recent_channel(index, send) {
             return Ok(channel);
         }

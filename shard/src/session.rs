@@ -191,9 +191,8 @@ impl Shard {
             return;
         }
         let user = &self.users[session.user];
-        let is_same = |renewal: &&Renewal| {
-            renewal.user == user.id && renewal.device == user.device(session.place).id
-        };
+        let is_same =
+            |renewal: &&Renewal| renewal.user == user.id && renewal.device == user.device(session.place).id;
         let Some(renewal) = renewal.filter(is_same) else {
             return self.reject(index, request_id, RejectCode::TokenRefused);
         };

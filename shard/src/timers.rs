@@ -124,6 +124,5 @@ fn bucket_index(tick: u64) -> usize {
     usize::try_from(tick % BUCKETS).unwrap_or(0)
 }
 
-
 #[cfg(test)]
 mod tests;

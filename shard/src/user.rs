@@ -23,6 +23,7 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// A linked device.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, one byte each")]
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     /// Everything at or below is acked.
@@ -335,7 +336,11 @@ impl User {
 
     /// Forgets `entries` rows of `bytes` payload bytes.
     pub(crate) fn forget_rows(&mut self, entries: u32, bytes: u64) {
-        assert!(self.row.stored_entries >= entries, "{} rows counted, {entries} removed", self.row.stored_entries);
+        assert!(
+            self.row.stored_entries >= entries,
+            "{} rows counted, {entries} removed",
+            self.row.stored_entries
+        );
         self.row.stored_entries -= entries;
         self.row.stored_bytes = self.row.stored_bytes.saturating_sub(bytes);
         self.is_row_dirty = true;

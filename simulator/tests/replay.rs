@@ -4,7 +4,7 @@
 use iris_simulator::{Plan, run};
 
 /// Proves: G-SIM-1 (the same seed gives the same trace)
-/// Seen to fail when: a latency of the network is drawn from the process's own random state instead of the seed's.
+/// Seen to fail when: the process's own random state is mixed into the seed.
 #[test]
 fn a_seed_gives_the_same_history_twice() {
     let plan = Plan { ops: 60, ..Plan::default() };

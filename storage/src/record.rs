@@ -181,6 +181,15 @@ impl DurableRecord {
         self.head.number
     }
 
+    /// Head and operations in memory of their own, and the buffer they were written from: the writer uses that again
+    /// at once, and what waits to be merged is no larger than it must be.
+    #[must_use]
+    pub fn compact(self) -> (Self, Vec<u8>) {
+        let end = self.start.saturating_add(RECORD_HEAD_BYTES).saturating_add(self.head.body_bytes);
+        let bytes = self.bytes.get(self.start..end).unwrap_or_default().to_vec();
+        (Self { head: self.head, bytes, start: 0 }, self.bytes)
+    }
+
     /// Its operations as bytes.
     pub fn body(&self) -> &[u8] {
         let start = self.start.saturating_add(RECORD_HEAD_BYTES);

@@ -1,10 +1,10 @@
 //! Accepting: one effect a message id, one record, and no answer before it is durable.
 
 use crate::world::{START, World, conversation, message_id};
+use bytes::Bytes;
 use iris_protocol::limits::PAYLOAD_BYTES_MAX;
 use iris_protocol::wire::{self, client_frame, send::Target};
 use iris_protocol::{RejectCode, Wall};
-use bytes::Bytes;
 use iris_shard::io::Input;
 use std::time::Duration;
 
@@ -311,6 +311,10 @@ fn a_send_whose_id_is_looked_up_on_disk_is_not_overtaken() {
     world.connect(0);
     world.connect(1);
     world.settle();
+    // The conversation itself is loaded: only the look-up of an id may hold a Send back.
+    let warm = world.id_at(world.wall().after_ms(90_000));
+    world.send_id(0, &bob, warm, "warm");
+    world.settle();
     world.hold_loads = true;
     // Below the horizon: the tables must be asked. The next one is above it.
     world.send(0, &bob, "one");
@@ -320,8 +324,8 @@ fn a_send_whose_id_is_looked_up_on_disk_is_not_overtaken() {
     world.hold_loads = false;
     world.settle();
     let of_bob = &world.clients[1];
-    assert_eq!(of_bob.sequences(&conversation(&alice, &bob)), [1, 2, 3]);
-    assert_eq!(of_bob.payloads(), ["zero", "one", "two"]);
+    assert_eq!(of_bob.sequences(&conversation(&alice, &bob)), [1, 2, 3, 4]);
+    assert_eq!(of_bob.payloads(), ["zero", "warm", "one", "two"]);
 }
 
 /// Proves: G-CLOCK-1 (no clock decides order or identity)

@@ -2,9 +2,9 @@
 
 use crate::accepting::pair;
 use crate::world::{World, conversation};
+use iris_protocol::CloseCode;
 use iris_protocol::limits::{SEND_WINDOW, UNSENT_BYTES_MAX};
 use iris_protocol::wire::{Pong, client_frame, server_frame};
-use iris_protocol::CloseCode;
 use iris_shard::io::Input;
 use std::time::Duration;
 

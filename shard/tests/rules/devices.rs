@@ -135,7 +135,8 @@ fn f_28_an_unlinked_device_gets_nothing_more_and_its_entries_go() {
     world.hold_stores = true;
     world.frame(1, client_frame::Frame::Unlink(wire::Unlink { request_id: 3, device: "tablet".to_owned() }));
     world.run();
-    let unlinked = server_frame::Frame::Unlinked(wire::Unlinked { request_id: 3, device: "tablet".to_owned() });
+    let unlinked =
+        server_frame::Frame::Unlinked(wire::Unlinked { request_id: 3, device: "tablet".to_owned() });
     assert!(!world.clients[1].others.contains(&unlinked), "answered before it was durable");
     world.send(0, &bob, "5");
     world.run();

@@ -209,8 +209,11 @@ fn expired_entries_are_replaced_by_one_gap_a_conversation_that_comes_first() {
     assert_eq!(world.rows(&bob), 3, "two gaps and the young one");
     world.connect(1);
     world.settle();
-    let gaps: Vec<_> =
-        world.clients[1].gaps.iter().map(|gap| (gap.from_sequence, gap.through_sequence, gap.reason)).collect();
+    let gaps: Vec<_> = world.clients[1]
+        .gaps
+        .iter()
+        .map(|gap| (gap.from_sequence, gap.through_sequence, gap.reason))
+        .collect();
     let expired = i32::from(GapReason::Expired.to_wire());
     let told: Vec<_> = gaps.iter().filter(|gap| gap.2 == expired).collect();
     assert_eq!(told, [&(1, 5, expired), &(1, 5, expired)]);

@@ -7,7 +7,12 @@ use iris_protocol::{GapReason, RejectCode};
 use std::time::Duration;
 
 fn generous() -> Limits {
-    Limits { sends_per_second: 1000, sends_burst: 100_000, new_conversations_per_hour: 10_000, ..Limits::default() }
+    Limits {
+        sends_per_second: 1000,
+        sends_burst: 100_000,
+        new_conversations_per_hour: 10_000,
+        ..Limits::default()
+    }
 }
 
 /// Proves: G-LIMIT-1 (a full inbox refuses before acceptance, and evicts nothing)
@@ -139,7 +144,10 @@ fn an_unclaimed_inbox_takes_one_envelope_at_a_time_up_to_its_limit() {
     world.send(0, &bob, "first");
     world.send(0, &bob, "too soon");
     world.settle();
-    assert_eq!(world.clients[0].rejected.iter().map(|(_, code)| *code).collect::<Vec<_>>(), [RejectCode::Busy]);
+    assert_eq!(
+        world.clients[0].rejected.iter().map(|(_, code)| *code).collect::<Vec<_>>(),
+        [RejectCode::Busy]
+    );
     for number in 0..10 {
         world.send(0, &bob, &format!("{number}"));
         world.settle();
@@ -268,7 +276,8 @@ fn f_63_full_rings_in_a_cycle_only_stop_sockets() {
     world.hold_mail = false;
     world.settle();
     assert!(world.nodes.iter().all(|node| node.shard.reads_allowed()));
-    let answered: usize = world.clients.iter().map(|client| client.accepted.len() + client.rejected.len()).sum();
+    let answered: usize =
+        world.clients.iter().map(|client| client.accepted.len() + client.rejected.len()).sum();
     assert_eq!(answered, world.sent.len(), "a send was never answered");
     let accepted: usize = world.clients.iter().map(|client| client.accepted.len()).sum();
     let applied: usize = world.clients.iter().map(|client| client.applied.len()).sum();

@@ -69,8 +69,11 @@ impl Run {
             ..Limits::default()
         };
         let mut world = World::with_ring(shards, limits, 64);
-        let users: Vec<String> =
-            ["ann", "ben", "cat"].into_iter().zip(0..).map(|(stem, at)| world.user_on(stem, at % shards)).collect();
+        let users: Vec<String> = ["ann", "ben", "cat"]
+            .into_iter()
+            .zip(0..)
+            .map(|(stem, at)| world.user_on(stem, at % shards))
+            .collect();
         for user in &users {
             for device in ["phone", "tablet"] {
                 let client = world.client(user, device);
@@ -295,7 +298,10 @@ impl Run {
                 let is_told = client.gaps.iter().any(|gap| covers(gap, &id, sequence));
                 assert!(is_told, "C1: {name} misses {sequence} in {id}: {applied:?}, told {:?}", client.gaps);
             }
-            assert!(!is_phone || self.variant != Variant::Plain || client.gaps.is_empty(), "{name} has a gap");
+            assert!(
+                !is_phone || self.variant != Variant::Plain || client.gaps.is_empty(),
+                "{name} has a gap"
+            );
         }
     }
 }
@@ -303,7 +309,8 @@ impl Run {
 /// True if a gap tells that this sequence is missing: it names it, or it names no conversation.
 fn covers(gap: &wire::Gap, conversation: &str, sequence: u64) -> bool {
     gap.conversation.is_empty()
-        || (gap.conversation == conversation && (gap.from_sequence..=gap.through_sequence).contains(&sequence))
+        || (gap.conversation == conversation
+            && (gap.from_sequence..=gap.through_sequence).contains(&sequence))
 }
 
 fn run(seed: u64, steps: usize, variant: Variant) {

@@ -181,7 +181,8 @@ fn f_25_a_refresh_with_another_device_s_token_is_refused() {
     let (mut world, alice, _) = pair(1, 0, 0);
     let (conn, user) = (world.clients[0].conn.unwrap(), world.clients[0].user.clone());
     let later = world.wall().after_ms(48 * 3_600_000);
-    let mut renewal = Renewal { user, device: iris_protocol::DeviceId::parse("other").unwrap(), expires_at: later };
+    let mut renewal =
+        Renewal { user, device: iris_protocol::DeviceId::parse("other").unwrap(), expires_at: later };
     world.input(0, Input::Refreshed { conn, request_id: 5, renewal: Some(Box::new(renewal.clone())) });
     world.input(0, Input::Refreshed { conn, request_id: 6, renewal: None });
     renewal.device = world.clients[0].device.clone();
@@ -207,7 +208,9 @@ fn f_76_a_session_ends_with_its_token() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
     // Without a tick in between, a Send finds out.
-    world.connect_with(0, |login| login.expires_at = iris_protocol::Wall(login.expires_at.0 - 86_400_000 + 1000));
+    world.connect_with(0, |login| {
+        login.expires_at = iris_protocol::Wall(login.expires_at.0 - 86_400_000 + 1000)
+    });
     world.run();
     world.now = world.now.after(Duration::from_secs(2));
     world.send(0, &bob, "too late");

@@ -85,7 +85,10 @@ impl Tables {
             }
             Op::Unlink { user, device } => {
                 self.count("unlink");
-                assert!(self.cursors.remove(&(user.clone(), device.clone())).is_some(), "{device} is not linked");
+                assert!(
+                    self.cursors.remove(&(user.clone(), device.clone())).is_some(),
+                    "{device} is not linked"
+                );
             }
             Op::DedupFloor { slot, floor_day } => {
                 self.count("floor");
@@ -122,7 +125,8 @@ impl Tables {
 
     fn confirm(&mut self, id: &ConversationId, slot: Slot, sequence: Sequence, is_last: bool) {
         let key = (id.clone(), sequence);
-        let (_, slots) = self.outbox.get_mut(&key).unwrap_or_else(|| panic!("{id} {sequence} is not pending"));
+        let (_, slots) =
+            self.outbox.get_mut(&key).unwrap_or_else(|| panic!("{id} {sequence} is not pending"));
         assert!(slots.remove(&slot), "{id} {sequence} is confirmed twice by {slot:?}");
         assert_eq!(slots.is_empty(), is_last, "{id} {sequence}: last slot");
         if is_last {
@@ -150,7 +154,12 @@ impl Tables {
             .map(|((_, offset), entry)| (*offset, entry))
     }
 
-    pub(crate) fn accepted(&self, conversation: &ConversationId, sender: &UserId, id: MessageId) -> Option<DedupRow> {
+    pub(crate) fn accepted(
+        &self,
+        conversation: &ConversationId,
+        sender: &UserId,
+        id: MessageId,
+    ) -> Option<DedupRow> {
         let key = DedupKey { conversation: conversation.clone(), sender: sender.clone(), message_id: id };
         self.dedup.get(&key).copied()
     }
@@ -183,7 +192,8 @@ impl Tables {
                     Entry::Message { envelope, .. } => envelope.server_time < *before,
                     Entry::Gap { .. } => false,
                 };
-                let rows = self.inbox.iter().filter(|((user, _), entry)| user.slot() == *slot && expired(entry));
+                let rows =
+                    self.inbox.iter().filter(|((user, _), entry)| user.slot() == *slot && expired(entry));
                 let entries = rows.map(|((user, offset), entry)| (user.clone(), *offset, entry.clone()));
                 Loaded::Expired { entries: entries.collect(), next: None }
             }

@@ -398,7 +398,8 @@ impl World {
         let end = self.now.after(time);
         self.run();
         loop {
-            let next = self.nodes.iter().filter_map(|node| node.shard.next_deadline()).map(|(at, _)| at).min();
+            let next =
+                self.nodes.iter().filter_map(|node| node.shard.next_deadline()).map(|(at, _)| at).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             self.tick();

@@ -296,7 +296,7 @@ fn another_history_refuses() {
 fn damage_behind_what_the_tables_hold_is_reported_and_loses_nothing() {
     let (writer, written) = written(Padding::Block, 25);
     let last = written.last().unwrap().0.number();
-    for applied in 1..written.len() {
+    for applied in 1..=written.len() {
         let mark = written[applied - 1].0.head().mark();
         for (_, place) in &written[..applied - 1] {
             let mut disk = writer.disk.clone();
