@@ -77,7 +77,8 @@ pub(crate) fn open(config: &Config, shards: u16, plan: &ServePlan) -> Result<Ope
     let mut directory = opened.map_err(|error| ServeError::new(status_of(&error), error))?;
     tell(&directory);
     let placement = Placement::even(shards);
-    let cores = cores(config, &mut directory, &request, &placement).map_err(|error| unusable("prepare", error))?;
+    let cores =
+        cores(config, &mut directory, &request, &placement).map_err(|error| unusable("prepare", error))?;
     Ok(Opened { directory, cores, placement })
 }
 
@@ -135,7 +136,9 @@ fn cores(
 fn report(step: OpenStep) {
     match step {
         OpenStep::MoveBegun { slots } => tracing::info!(slots, "moving users to another number of shards"),
-        OpenStep::SlotCopied { done, slots, .. } if done % 64 == 0 => tracing::info!(done, slots, "moving users"),
+        OpenStep::SlotCopied { done, slots, .. } if done % 64 == 0 => {
+            tracing::info!(done, slots, "moving users");
+        }
         OpenStep::MoveDone => tracing::info!("users have moved"),
         OpenStep::Recovered { core } => tracing::debug!(core, "recovered"),
         OpenStep::Locked
@@ -161,7 +164,10 @@ fn tell(directory: &OpenedDirectory<RocksTables>) {
         tracing::info!(?why, "new incarnation");
     }
     if directory.generations_run_out {
-        tracing::warn!(generation = directory.generation.0, "90 % of all generations are used: plan a new data directory");
+        tracing::warn!(
+            generation = directory.generation.0,
+            "90 % of all generations are used: plan a new data directory"
+        );
     }
 }
 

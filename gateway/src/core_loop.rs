@@ -13,16 +13,16 @@ mod timing;
 use crate::conn::ConnTable;
 use crate::control::{Control, CoreStats};
 use crate::durable::{DurableLog, WriteError};
+use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
-use crate::gate::TokenGate;
 use iris_protocol::{Mono, ShardId};
 use iris_reactor::mail::Post;
 use iris_reactor::{Conn, Event, Listener, Peer, Reactor, Wait};
 use iris_shard::io::Input;
 use iris_shard::mail::Mail;
-use iris_storage::number::Vouch;
 use iris_shard::{Placement, Shard};
+use iris_storage::number::Vouch;
 use relocation::{MovingConn, Relocations};
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -216,7 +216,9 @@ impl Core {
             Event::MoveFailed { conn } => self.move_failed(now, conn),
             Event::Arrived { conn, label } => self.arrived(now, conn, label),
             Event::Written { token, result, buffer } => {
-                if let Some(through) = self.parts.log.written(token, result, buffer, &mut self.parts.storage)? {
+                if let Some(through) =
+                    self.parts.log.written(token, result, buffer, &mut self.parts.storage)?
+                {
                     self.give(now, Input::Stored { through });
                 }
             }
@@ -275,9 +277,6 @@ impl Core {
     }
 
     fn is_done(&self) -> bool {
-        self.draining
-            && self.parts.control.must_stop()
-            && self.parts.log.is_idle()
-            && self.dirty.is_empty()
+        self.draining && self.parts.control.must_stop() && self.parts.log.is_idle() && self.dirty.is_empty()
     }
 }

@@ -14,7 +14,9 @@ pub(crate) fn tell(config: &Config, shards: u16) {
     for finding in failed(&host, &plan) {
         match finding.verdict {
             Verdict::Fail => tracing::warn!(check = finding.check, %finding, "the host does not fit"),
-            Verdict::Warn | Verdict::Ok => tracing::info!(check = finding.check, %finding, "the host could do better"),
+            Verdict::Warn | Verdict::Ok => {
+                tracing::info!(check = finding.check, %finding, "the host could do better");
+            }
         }
     }
 }

@@ -4,9 +4,9 @@
 //! - Nothing listens before every core has recovered.
 //! - A clean stop is recorded only after every core's last record is durable and its tables are flushed.
 
+use crate::args::ServePlan;
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
-use crate::args::ServePlan;
 use crate::commands::complain;
 use crate::config::{Config, Flags};
 use crate::control::{Control, CoreStats};
@@ -14,9 +14,9 @@ use crate::core_loop::{Core, CoreError, CoreMail, CoreParts, Scheme};
 use crate::durable::DurableLog;
 use crate::exit::ExitStatus;
 use crate::fatal::die;
-use crate::logging;
 use crate::gate::{Keys, TokenGate};
 use crate::host;
+use crate::logging;
 use crate::place::{CorePlace, places, processors};
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::ServerTls;
@@ -138,7 +138,8 @@ fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
     };
     let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
     announce(&bound.addresses);
-    let mut main = Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
+    let mut main =
+        Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
     main.watch(&mut signals);
     main.stop()
 }
@@ -151,7 +152,8 @@ fn shard_count(config: &Config) -> u16 {
 }
 
 fn load_keys(config: &Config) -> Result<Verifier, ServeError> {
-    Verifier::load(&config.tokens.jwks, config.tokens.policy()).map_err(|error| ServeError::new(ExitStatus::Config, error))
+    Verifier::load(&config.tokens.jwks, config.tokens.policy())
+        .map_err(|error| ServeError::new(ExitStatus::Config, error))
 }
 
 fn load_tls(config: &Config) -> Result<Option<Arc<ServerTls>>, ServeError> {
@@ -252,7 +254,11 @@ fn introduce(
 }
 
 /// The life of a core's thread.
-fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, peers: &Receiver<Vec<Peer>>) -> Vouch {
+fn run_core(
+    seed: CoreSeed,
+    ready: &Sender<(u16, Result<Peer, ServeError>)>,
+    peers: &Receiver<Vec<Peer>>,
+) -> Vouch {
     seed.place.pin();
     let Shared { keys, control, config, vouches, placement, started } = seed.shared;
     let reactor = match Reactor::new(&reactor_config(&config)) {
@@ -268,7 +274,8 @@ fn run_core(seed: CoreSeed, ready: &Sender<(u16, Result<Peer, ServeError>)>, pee
     let waker: Waker = reactor.waker();
     let fill_interval = config.storage.fill_interval.0;
     let CoreBoot { log, engine, files, space, shard, directory, durability } = seed.boot;
-    let storage = storage_thread::start(StorageParts { engine, files, space, fill_interval }, waker, seed.place);
+    let storage =
+        storage_thread::start(StorageParts { engine, files, space, fill_interval }, waker, seed.place);
     let (storage, storage_thread) = match storage {
         Ok(started) => started,
         Err(error) => die(ExitStatus::Failed, &format!("cannot start a storage thread: {error}")),
@@ -437,7 +444,8 @@ impl Main {
         let mut stopped = Vec::new();
         for core in std::mem::take(&mut self.cores) {
             let vouch = core.thread.join();
-            stopped.push(vouch.map_err(|_| ServeError::new(ExitStatus::Panic, "a core panicked as it ended"))?);
+            stopped
+                .push(vouch.map_err(|_| ServeError::new(ExitStatus::Panic, "a core panicked as it ended"))?);
         }
         let closed = self.opened.stop_clean(clock, &stopped);
         closed.map_err(|error| ServeError::new(ExitStatus::StorageWriteFailed, error))?;

@@ -61,7 +61,10 @@ impl Checker {
             return self.violate("C5", format!("{id} was accepted into {conversation:?}"));
         };
         if self.durable.get(&(conversation.clone(), id)) != Some(&sequence) {
-            self.violate("C6", format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"));
+            self.violate(
+                "C6",
+                format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"),
+            );
         }
         let before = self.accepted.insert((conversation.clone(), sequence), id);
         if before.is_some_and(|before| before != id) {
@@ -70,7 +73,13 @@ impl Checker {
     }
 
     /// A device applies a message.
-    pub fn applied(&mut self, device: &str, place: (&ConversationId, Sequence), id: MessageId, payload: &Bytes) {
+    pub fn applied(
+        &mut self,
+        device: &str,
+        place: (&ConversationId, Sequence),
+        id: MessageId,
+        payload: &Bytes,
+    ) {
         let (conversation, sequence) = place;
         let Some(last) = self.applied.get_mut(device) else { return };
         let before = last.insert(conversation.clone(), sequence).unwrap_or_default();
@@ -137,7 +146,9 @@ impl Checker {
         let holes: Vec<String> = by_conversation
             .iter()
             .filter(|(_, sequences)| sequences.last().is_some_and(|last| last.0 != sequences.len() as u64))
-            .map(|(conversation, sequences)| format!("{conversation} has {} messages, last {:?}", sequences.len(), sequences.last()))
+            .map(|(conversation, sequences)| {
+                format!("{conversation} has {} messages, last {:?}", sequences.len(), sequences.last())
+            })
             .collect();
         for what in twice.into_iter().chain(holes) {
             self.violate("C4", what);

@@ -41,7 +41,12 @@ pub(crate) struct Boot {
 
 impl Node {
     /// Recovers a shard from its disk.
-    pub(crate) fn open(shard: ShardId, boot: &Boot, disk: &mut Disk, reached: &mut Reached) -> Result<Self, String> {
+    pub(crate) fn open(
+        shard: ShardId,
+        boot: &Boot,
+        disk: &mut Disk,
+        reached: &mut Reached,
+    ) -> Result<Self, String> {
         let plan = CorePlan {
             core: shard.0,
             key: LogKey(7).of_core(shard.0),

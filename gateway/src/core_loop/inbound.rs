@@ -92,7 +92,11 @@ impl Core {
         if let Some(Frame::Refresh(refresh)) = &frame.frame {
             let claims = self.parts.tokens.check(&refresh.token).ok();
             let renewal = claims.map(|claims| {
-                Box::new(Renewal { user: claims.user, device: claims.device, expires_at: claims.refused_from })
+                Box::new(Renewal {
+                    user: claims.user,
+                    device: claims.device,
+                    expires_at: claims.refused_from,
+                })
             });
             self.give(now, Input::Refreshed { conn: id, request_id: refresh.request_id, renewal });
             return;
@@ -116,8 +120,12 @@ impl Core {
             }
         };
         let home = self.parts.placement.shard_of(claims.user.slot());
-        let login =
-            Box::new(Login { user: claims.user, device: claims.device, expires_at: claims.refused_from, hello });
+        let login = Box::new(Login {
+            user: claims.user,
+            device: claims.device,
+            expires_at: claims.refused_from,
+            hello,
+        });
         if home == self.parts.id { self.log_in(now, conn, login) } else { self.start_move(conn, login) }
     }
 
@@ -164,7 +172,12 @@ fn trace_frame(shard: u16, conn: Conn, frame: &ClientFrame) {
             tracing::trace!(shard, conn = conn.to_bits(), offset = ack.through_offset, "ack");
         }
         Some(
-            Frame::Hello(_) | Frame::Refresh(_) | Frame::Devices(_) | Frame::Unlink(_) | Frame::Ping(_) | Frame::Pong(_),
+            Frame::Hello(_)
+            | Frame::Refresh(_)
+            | Frame::Devices(_)
+            | Frame::Unlink(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_),
         )
         | None => {}
     }

@@ -27,7 +27,11 @@ fn frames_are_the_same_wherever_the_stream_is_split() {
             let mut bodies = cut(&mut reader, &stream[..first]);
             bodies.extend(cut(&mut reader, &stream[first..second]));
             bodies.extend(cut(&mut reader, &stream[second..]));
-            assert_eq!(bodies, [b"one".to_vec(), b"t".to_vec(), vec![7; 300]], "split at {first} and {second}");
+            assert_eq!(
+                bodies,
+                [b"one".to_vec(), b"t".to_vec(), vec![7; 300]],
+                "split at {first} and {second}"
+            );
             assert!(reader.into_unread().is_empty());
         }
     }

@@ -53,7 +53,7 @@ impl Link {
         link
     }
 
-    fn from_client(&mut self) -> Vec<u8> {
+    fn client_bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).unwrap();
@@ -61,12 +61,12 @@ impl Link {
         bytes
     }
 
-    fn to_server(&mut self, bytes: &mut [u8]) -> Result<TlsState, TlsError> {
+    fn feed_server(&mut self, bytes: &mut [u8]) -> Result<TlsState, TlsError> {
         let at_server = &mut self.at_server;
         self.server.receive(bytes, &mut self.to_client, |plain| at_server.extend_from_slice(plain))
     }
 
-    fn to_client(&mut self) {
+    fn feed_client(&mut self) {
         let bytes = std::mem::take(&mut self.to_client);
         let mut bytes = bytes.as_slice();
         while !bytes.is_empty() {
@@ -82,12 +82,12 @@ impl Link {
     /// Carries everything both ways until nothing is left, in pieces of at most `piece` bytes to the server.
     fn pump(&mut self, piece: usize) {
         loop {
-            let mut bytes = self.from_client();
+            let mut bytes = self.client_bytes();
             let done = bytes.is_empty();
             for part in bytes.chunks_mut(piece.min(1 << 30)) {
-                self.to_server(part).unwrap();
+                self.feed_server(part).unwrap();
             }
-            self.to_client();
+            self.feed_client();
             if done && !self.client.wants_write() {
                 return;
             }
@@ -99,7 +99,7 @@ impl Link {
         let mut bytes = Vec::new();
         for part in plain.chunks(1 << 14) {
             self.client.writer().write_all(part).unwrap();
-            bytes.extend(self.from_client());
+            bytes.extend(self.client_bytes());
         }
         bytes
     }
@@ -120,15 +120,15 @@ fn a_handshake_completes_however_it_is_cut() {
         assert!(link.server.is_open(), "pieces of {piece}");
         assert_eq!(link.server.leftover_capacity(), 0, "pieces of {piece}");
     }
-    let hello = Link::new(&tls, &config).from_client();
+    let hello = Link::new(&tls, &config).client_bytes();
     for cut in 0..=hello.len() {
         let mut link = Link::new(&tls, &config);
-        let mut bytes = link.from_client();
+        let mut bytes = link.client_bytes();
         let cut = cut.min(bytes.len());
         let (first, second) = bytes.split_at_mut(cut);
-        assert_eq!(link.to_server(first).unwrap(), TlsState::Handshaking);
-        link.to_server(second).unwrap();
-        link.to_client();
+        assert_eq!(link.feed_server(first).unwrap(), TlsState::Handshaking);
+        link.feed_server(second).unwrap();
+        link.feed_client();
         link.pump(usize::MAX);
         assert!(link.server.is_open(), "cut at {cut}");
     }
@@ -147,8 +147,8 @@ fn application_bytes_survive_every_cut() {
         let mut bytes = link.sealed_by_client(b"one record");
         bytes.extend(link.sealed_by_client(b"and another"));
         let (first, second) = bytes.split_at_mut(cut.min(2 * length));
-        link.to_server(first).unwrap();
-        assert_eq!(link.to_server(second).unwrap(), TlsState::Open);
+        link.feed_server(first).unwrap();
+        assert_eq!(link.feed_server(second).unwrap(), TlsState::Open);
         expected.extend_from_slice(b"one recordand another");
         assert_eq!(link.at_server, expected, "cut at {cut}");
         assert_eq!(link.server.leftover_capacity(), 0, "cut at {cut}");
@@ -164,14 +164,14 @@ fn large_payloads_go_both_ways() {
         let mut link = Link::open(&tls, &config);
         let plain = pattern(length);
         for mut part in link.sealed_by_client(&plain).chunks(4096).map(<[u8]>::to_vec) {
-            link.to_server(&mut part).unwrap();
+            link.feed_server(&mut part).unwrap();
         }
         assert!(link.at_server == plain, "{length} bytes to the server");
         link.server.seal(&plain, &mut link.to_client).unwrap();
         let sealed = link.to_client.len();
         let records = length.div_ceil(16_384);
         assert!(sealed <= length + 22 * records.max(1), "{length} bytes became {sealed}");
-        link.to_client();
+        link.feed_client();
         assert!(link.at_client == plain, "{length} bytes to the client");
     }
 }
@@ -229,14 +229,14 @@ fn what_is_not_tls_is_an_error() {
 #[test]
 fn a_damaged_flight_never_panics() {
     let (tls, config) = server();
-    let length = Link::new(&tls, &config).from_client().len();
+    let length = Link::new(&tls, &config).client_bytes().len();
     for index in 0..length {
         let mut link = Link::new(&tls, &config);
-        let mut bytes = link.from_client();
+        let mut bytes = link.client_bytes();
         let Some(byte) = bytes.get_mut(index) else { continue };
         *byte ^= 0xff;
         for part in bytes.chunks_mut(50) {
-            if link.to_server(part).is_err() {
+            if link.feed_server(part).is_err() {
                 break;
             }
         }
@@ -249,7 +249,7 @@ fn a_damaged_flight_never_panics() {
         let Some(byte) = bytes.get_mut(index) else { continue };
         *byte ^= 0x10;
         let before = link.to_client.len();
-        if link.to_server(&mut bytes).is_err() {
+        if link.feed_server(&mut bytes).is_err() {
             assert!(link.to_client.len() > before, "no alert for a change of byte {index}");
             assert!(matches!(link.server.seal(b"late", &mut Vec::new()), Err(TlsError::NotOpen)));
         }
@@ -292,8 +292,8 @@ fn nothing_is_sealed_before_the_handshake_is_complete() {
     let mut link = Link::new(&tls, &config);
     let mut out = Vec::new();
     assert!(matches!(link.server.seal(b"early", &mut out), Err(TlsError::NotOpen)));
-    let mut hello = link.from_client();
-    link.to_server(&mut hello[..100]).unwrap();
+    let mut hello = link.client_bytes();
+    link.feed_server(&mut hello[..100]).unwrap();
     assert!(matches!(link.server.seal(b"early", &mut out), Err(TlsError::NotOpen)));
     link.server.close(&mut out);
     assert!(out.is_empty() && !link.server.is_open());
@@ -307,10 +307,10 @@ fn the_clients_close_comes_after_its_last_bytes() {
     let mut link = Link::open(&tls, &config);
     let mut bytes = link.sealed_by_client(b"last words");
     link.client.send_close_notify();
-    bytes.extend(link.from_client());
+    bytes.extend(link.client_bytes());
     let mut seen = Vec::new();
     for byte in bytes.chunks_mut(1) {
-        seen.push(link.to_server(byte).unwrap());
+        seen.push(link.feed_server(byte).unwrap());
     }
     assert_eq!(link.at_server, b"last words");
     assert_eq!(seen.pop(), Some(TlsState::PeerClosed));
@@ -318,7 +318,7 @@ fn the_clients_close_comes_after_its_last_bytes() {
     assert!(!link.server.is_open());
     link.server.seal(b"an answer", &mut link.to_client).unwrap();
     link.server.close(&mut link.to_client);
-    link.to_client();
+    link.feed_client();
     assert_eq!(link.at_client, b"an answer");
 }
 
@@ -334,7 +334,7 @@ fn our_close_comes_after_our_last_bytes() {
     link.server.close(&mut link.to_client);
     assert_eq!(link.to_client.len(), sent);
     assert!(matches!(link.server.seal(b"late", &mut link.to_client), Err(TlsError::NotOpen)));
-    link.to_client();
+    link.feed_client();
     assert_eq!(link.at_client, b"goodbye");
     assert!(matches!(link.client.reader().read(&mut [0; 8]), Ok(0)), "the client sees a clean end");
 }
@@ -347,7 +347,7 @@ fn a_connection_moves_between_threads_in_the_middle_of_a_record() {
     let mut link = Link::open(&tls, &config);
     let mut bytes = link.sealed_by_client(b"from one core to the other");
     let (first, second) = bytes.split_at_mut(20);
-    link.to_server(first).unwrap();
+    link.feed_server(first).unwrap();
     let Link { server, .. } = link;
     let (second, mut moved) = (second.to_vec(), server);
     let (at_server, out) = std::thread::spawn(move || {
@@ -448,12 +448,12 @@ fn a_key_update_keeps_the_bytes_flowing() {
     let mut link = Link::open(&tls, &config);
     for round in 0..3 {
         link.client.refresh_traffic_keys().unwrap();
-        let mut bytes = link.from_client();
+        let mut bytes = link.client_bytes();
         bytes.extend(link.sealed_by_client(b"again "));
         bytes.extend(link.sealed_by_client(b"and again"));
-        link.to_server(&mut bytes).unwrap();
+        link.feed_server(&mut bytes).unwrap();
         link.server.seal(b"and back", &mut link.to_client).unwrap();
-        link.to_client();
+        link.feed_client();
         assert_eq!(link.at_server, b"again and again".repeat(round + 1));
         assert_eq!(link.at_client, b"and back".repeat(round + 1));
     }
@@ -501,18 +501,18 @@ fn a_certificate_and_key_that_do_not_belong_together_are_refused() {
 fn an_idle_connection_is_small() {
     let (tls, config) = server();
     let mut held = Vec::with_capacity(4000);
-    let mut hold = |count: usize| {
+    let mut keep_many = |count: usize| {
         for _ in 0..count {
             let mut link = Link::open(&tls, &config);
             let mut bytes = link.sealed_by_client(b"hello");
-            link.to_server(&mut bytes).unwrap();
+            link.feed_server(&mut bytes).unwrap();
             link.server.seal(b"welcome", &mut link.to_client).unwrap();
             held.push(Box::new(link.server));
         }
         heap_bytes()
     };
-    let before = hold(1000);
-    let after = hold(3000);
+    let before = keep_many(1000);
+    let after = keep_many(3000);
     let each = (after - before) / 3000;
     println!("{each} B of heap an idle connection");
     assert!(each <= 3584, "{each} B");

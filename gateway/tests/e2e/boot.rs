@@ -79,7 +79,9 @@ fn f_68_a_drain_ends_with_status_0_and_tells_its_clients() {
     wait_welcome(&mut alice);
     send_accepted(&mut alice, to("bob"), "before the drain");
     signal(gateway.pid(), "TERM");
-    wait_for(&mut alice, "go away", |notice| matches!(notice, Notice::Event(Event::GoAway { .. })).then_some(()));
+    wait_for(&mut alice, "go away", |notice| {
+        matches!(notice, Notice::Event(Event::GoAway { .. })).then_some(())
+    });
     drop(alice);
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
     gateway.restart();

@@ -84,13 +84,13 @@ fn damage_is_found() {
     let segments =
         folder_files(&data_dir).into_iter().filter(|path| path.components().any(|c| c.as_os_str() == "log"));
     let holds = |bytes: &[u8]| bytes.windows(8).position(|window| window == b"needle 3");
+    let mut segments = segments;
     let (path, mut bytes, at) = segments
-        .filter_map(|path| {
+        .find_map(|path| {
             let bytes = std::fs::read(&path).unwrap();
             let at = holds(&bytes)?;
             Some((path, bytes, at))
         })
-        .next()
         .expect("the log holds the message");
     bytes[at] ^= 1;
     std::fs::write(path, bytes).unwrap();

@@ -196,7 +196,8 @@ impl Gateway {
     pub(crate) fn device(&self, endpoint: Endpoint, user: &str, device: &str) -> Driver {
         let token = TokenSource::Fixed(self.token(user, device));
         let state = Some(self.state_file(user, device));
-        Driver::new(DriverConfig { state, session: session(user), ..DriverConfig::new(endpoint, token) }).unwrap()
+        Driver::new(DriverConfig { state, session: session(user), ..DriverConfig::new(endpoint, token) })
+            .unwrap()
     }
 }
 
@@ -227,7 +228,8 @@ fn session(user: &str) -> SessionConfig {
         cap: Duration::from_millis(200),
         stable_after: Duration::from_millis(100),
     };
-    let jitter_seed = user.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let jitter_seed =
+        user.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     SessionConfig { backoff, jitter_seed, answer_timeout: Duration::from_secs(2), ..SessionConfig::default() }
 }
 

@@ -11,7 +11,12 @@ use std::time::Duration;
 const IDLE: usize = 200;
 
 fn hello(token: &str) -> ClientFrame {
-    ClientFrame::Hello(wire::Hello { versions: vec![1], token: token.to_owned(), window: 16, ..Default::default() })
+    ClientFrame::Hello(wire::Hello {
+        versions: vec![1],
+        token: token.to_owned(),
+        window: 16,
+        ..Default::default()
+    })
 }
 
 fn next_frame(conn: &mut RawConn) -> Option<Frame> {
@@ -132,7 +137,11 @@ fn check_rejects(gateway: &Gateway, token: &str) {
     let mut ahead = fresh_id();
     ahead[0] = 0x7f;
     let cases = [
-        ("another's conversation", send(Conversation("d:alice:bob".into()), &fresh_id(), 1), RejectCode::Forbidden),
+        (
+            "another's conversation",
+            send(Conversation("d:alice:bob".into()), &fresh_id(), 1),
+            RejectCode::Forbidden,
+        ),
         ("a group", send(Conversation("g:nobody".into()), &fresh_id(), 1), RejectCode::Forbidden),
         ("an id with a space", send(To("a b".into()), &fresh_id(), 1), RejectCode::InvalidId),
         ("a short message id", send(To("alice".into()), &[1; 15], 1), RejectCode::InvalidMessageId),
@@ -140,8 +149,11 @@ fn check_rejects(gateway: &Gateway, token: &str) {
         ("a large payload", send(To("alice".into()), &fresh_id(), 65_537), RejectCode::PayloadTooLarge),
         ("an old id", send(To("alice".into()), &old, 1), RejectCode::MessageIdTooOld),
         ("an id from the future", send(To("alice".into()), &ahead, 1), RejectCode::ClockSkew),
-        ("an unknown device", ClientFrame::Unlink(wire::Unlink { request_id: 7, device: "none".into() }),
-            RejectCode::UnknownDevice),
+        (
+            "an unknown device",
+            ClientFrame::Unlink(wire::Unlink { request_id: 7, device: "none".into() }),
+            RejectCode::UnknownDevice,
+        ),
     ];
     for (what, frame, code) in cases {
         conn.send_frame(frame).unwrap();
@@ -150,7 +162,10 @@ fn check_rejects(gateway: &Gateway, token: &str) {
     conn.send_bytes(&framed(&[0xfa, 0x7f, 0x00])).unwrap();
     assert_eq!(reject_code(&mut conn), Some(RejectCode::UnknownFrame));
     conn.send_frame(ClientFrame::Ping(wire::Ping { nonce: 9 })).unwrap();
-    assert!(matches!(next_frame(&mut conn), Some(Frame::Pong(pong)) if pong.nonce == 9), "the connection stays");
+    assert!(
+        matches!(next_frame(&mut conn), Some(Frame::Pong(pong)) if pong.nonce == 9),
+        "the connection stays"
+    );
 }
 
 /// Proves: G-EDGE-1 (what one connection sends harms no other; each fault has its documented code)
@@ -166,7 +181,10 @@ fn two_hundred_idle_clients_stay_while_one_attacks() {
     for (number, conn) in idle.iter_mut().enumerate() {
         conn.send_frame(ClientFrame::Ping(wire::Ping { nonce: number as u64 })).unwrap();
         let pong = next_frame(conn);
-        assert!(matches!(&pong, Some(Frame::Pong(pong)) if pong.nonce == number as u64), "{number}: {pong:?}");
+        assert!(
+            matches!(&pong, Some(Frame::Pong(pong)) if pong.nonce == number as u64),
+            "{number}: {pong:?}"
+        );
     }
 }
 

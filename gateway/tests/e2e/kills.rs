@@ -41,11 +41,15 @@ struct Phases {
 
 /// Runs a device: sends every few milliseconds until it is quiet, notes everything until it stops.
 fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phases) {
-    let mut random = Random(name.bytes().fold(11, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte))));
+    let mut random =
+        Random(name.bytes().fold(11, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte))));
     let mut next_send = Instant::now();
     let mut number = 0;
     while !phases.stop.load(Ordering::Relaxed) {
-        if !phases.quiet.load(Ordering::Relaxed) && Instant::now() >= next_send && driver.unanswered_count() < 50 {
+        if !phases.quiet.load(Ordering::Relaxed)
+            && Instant::now() >= next_send
+            && driver.unanswered_count() < 50
+        {
             next_send = Instant::now() + Duration::from_millis(4 + random.below(8));
             number += 1;
             let peer = USERS[usize::try_from(random.below(USERS.len() as u64)).unwrap()];
@@ -106,7 +110,10 @@ impl Crowd {
         for (_, seen) in &self.devices {
             for (id, conversation, sequence) in &seen.lock().unwrap().accepted {
                 let before = all.entry(conversation.clone()).or_default().insert(*sequence, *id);
-                assert!(before.is_none_or(|before| before == *id), "{conversation} {sequence} is two messages");
+                assert!(
+                    before.is_none_or(|before| before == *id),
+                    "{conversation} {sequence} is two messages"
+                );
             }
         }
         all
@@ -147,7 +154,10 @@ impl Crowd {
 }
 
 /// Checks C1 to C5 over everything the devices noted.
-fn judge(accepted: &BTreeMap<ConversationId, BTreeMap<Sequence, MessageId>>, devices: &[(String, Seen)]) -> usize {
+fn judge(
+    accepted: &BTreeMap<ConversationId, BTreeMap<Sequence, MessageId>>,
+    devices: &[(String, Seen)],
+) -> usize {
     let mut payloads: HashMap<MessageId, Bytes> = HashMap::new();
     for (conversation, sequences) in accepted {
         let dense: Vec<u64> = (1..=sequences.len() as u64).collect();
@@ -160,7 +170,10 @@ fn judge(accepted: &BTreeMap<ConversationId, BTreeMap<Sequence, MessageId>>, dev
         for message in &seen.applied {
             let before = last.insert(&message.conversation, message.sequence).unwrap_or_default();
             assert_eq!(before.next(), message.sequence, "{user}: {} in order, once", message.conversation);
-            assert_eq!(accepted[&message.conversation][&message.sequence], message.message_id, "{user}: no phantom");
+            assert_eq!(
+                accepted[&message.conversation][&message.sequence], message.message_id,
+                "{user}: no phantom"
+            );
             let payload = payloads.entry(message.message_id).or_insert_with(|| message.payload.clone());
             assert_eq!(*payload, message.payload, "{user}: unaltered");
             let sent_by = String::from_utf8(message.payload.to_vec()).unwrap();

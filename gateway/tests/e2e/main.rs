@@ -1,5 +1,10 @@
 //! The real process: real sockets, real TLS, real RocksDB, real SIGKILL. No gateway code is linked here.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests stop at the first surprise"
+)]
 
 mod boot;
 mod crowd;

@@ -209,7 +209,7 @@ fn f_76_a_session_ends_with_its_token() {
     assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
     // Without a tick in between, a Send finds out.
     world.connect_with(0, |login| {
-        login.expires_at = iris_protocol::Wall(login.expires_at.0 - 86_400_000 + 1000)
+        login.expires_at = iris_protocol::Wall(login.expires_at.0 - 86_400_000 + 1000);
     });
     world.run();
     world.now = world.now.after(Duration::from_secs(2));

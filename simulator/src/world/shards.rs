@@ -57,8 +57,12 @@ impl World {
             }
             Effect::Accept { conn, accepted } => {
                 match MessageId::parse(&accepted.message_id) {
-                    Ok(id) => self.checker.acknowledged(&accepted.conversation, id, Sequence(accepted.sequence)),
-                    Err(error) => self.checker.violate("C5", format!("an acceptance names no message: {error}")),
+                    Ok(id) => {
+                        self.checker.acknowledged(&accepted.conversation, id, Sequence(accepted.sequence));
+                    }
+                    Err(error) => {
+                        self.checker.violate("C5", format!("an acceptance names no message: {error}"));
+                    }
                 }
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Accepted(accepted), &mut bytes);

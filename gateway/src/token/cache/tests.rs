@@ -10,7 +10,7 @@ use std::time::Duration;
 const NOW: Wall = Wall(1_767_225_600_000);
 
 fn policy() -> Policy {
-    Policy { audience: "iris".into(), issuer: "iris".into(), leeway: Duration::from_secs(60) }
+    Policy { audience: "iris".into(), issuer: "iris".into(), leeway: Duration::from_mins(1) }
 }
 
 fn issuer() -> Issuer {
@@ -25,7 +25,7 @@ fn verifier() -> Verifier {
 fn token(user: usize) -> String {
     let user = UserId::parse(&format!("u{user}")).unwrap();
     let bearer = Bearer { user, device: DeviceId::parse("d1").unwrap() };
-    issuer().issue(&bearer, &policy(), NOW, Duration::from_secs(3600)).unwrap()
+    issuer().issue(&bearer, &policy(), NOW, Duration::from_hours(1)).unwrap()
 }
 
 /// Proves: G-TOKEN-3 (a remembered token is refused at the moment at which a check refuses it).

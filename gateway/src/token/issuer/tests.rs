@@ -9,12 +9,12 @@ use std::time::Duration;
 const NOW: Wall = Wall(1_767_225_600_000);
 
 fn policy() -> Policy {
-    Policy { audience: "iris".into(), issuer: "iris".into(), leeway: Duration::from_secs(60) }
+    Policy { audience: "iris".into(), issuer: "iris".into(), leeway: Duration::from_mins(1) }
 }
 
 fn token(issuer: &Issuer) -> String {
     let bearer = Bearer { user: UserId::parse("alice").unwrap(), device: DeviceId::parse("phone").unwrap() };
-    issuer.issue(&bearer, &policy(), NOW, Duration::from_secs(60)).unwrap()
+    issuer.issue(&bearer, &policy(), NOW, Duration::from_mins(1)).unwrap()
 }
 
 /// Proves: keygen never overwrites a private key, gives it to nobody else, and adds to the public keys.

@@ -57,9 +57,9 @@ fn a_file_with_any_other_key_is_refused() {
         ("d", json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")),
     ];
     for (field, value) in changes {
-        let mut changed = key();
-        changed[field] = value.clone();
-        let outcome = read(json!({ "keys": [key_named("b"), changed] }));
+        let mut altered = key();
+        altered[field] = value.clone();
+        let outcome = read(json!({ "keys": [key_named("b"), altered] }));
         assert!(matches!(outcome, Err(JwksError::Key { index: 1, .. })), "{field} = {value}: {outcome:?}");
     }
 }
