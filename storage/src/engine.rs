@@ -10,6 +10,7 @@ use crate::merge::{MergeCounters, Merger};
 use crate::number::{Mark, RecordNumber};
 use crate::record::DurableRecord;
 use crate::tables::{TableError, Tables};
+use std::fmt;
 
 /// A batch is written at the latest when this much is held: three seconds at 20 MB/s of records.
 pub const MERGE_BYTES_MAX: usize = 64 << 20;
@@ -31,11 +32,17 @@ pub enum EngineError {
 }
 
 /// Merger and tables. Calls block: they are made on the storage thread.
-#[derive(Debug)]
 pub struct StorageEngine<T> {
     merger: Merger,
     tables: T,
     spent: Vec<Vec<u8>>,
+}
+
+/// Without tables and buffers: they hold payloads.
+impl<T> fmt::Debug for StorageEngine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageEngine").field("merger", &self.merger).finish_non_exhaustive()
+    }
 }
 
 impl<T: Tables> StorageEngine<T> {

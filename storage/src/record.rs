@@ -18,6 +18,7 @@ use crate::segment::{Padding, SEGMENT_HEAD_BYTES};
 use crate::view::OpView;
 use iris_protocol::Generation;
 use iris_protocol::limits::{FRAME_BYTES_MAX, SLOTS};
+use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes of a record's head.
@@ -149,12 +150,19 @@ pub fn verify(key: LogKey, bytes: &[u8]) -> Result<RecordHead, RecordError> {
 }
 
 /// A record that is durable: what the storage thread merges into the tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DurableRecord {
     head: RecordHead,
     /// The head stands at `start`.
     bytes: Vec<u8>,
     start: usize,
+}
+
+/// Without its bytes: they hold payloads.
+impl fmt::Debug for DurableRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableRecord").field("head", &self.head).finish_non_exhaustive()
+    }
 }
 
 impl DurableRecord {
@@ -238,10 +246,16 @@ pub(crate) fn each_op<'a>(
 /// Gathers operations into one buffer, which becomes a record without being copied.
 ///
 /// The buffer keeps room in front for a segment's head, so that a segment's first record goes out in one write.
-#[derive(Debug)]
 pub struct RecordBuilder {
     bytes: Vec<u8>,
     ops: u32,
+}
+
+/// Without its bytes: they hold payloads.
+impl fmt::Debug for RecordBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordBuilder").field("ops", &self.ops).finish_non_exhaustive()
+    }
 }
 
 /// Where the record's head stands in a builder's buffer.

@@ -165,6 +165,18 @@ impl Gateway {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// As `stats`, once the cores have published this figure: they do so ten times a second.
+    pub(crate) fn stats_with(&mut self, name: &str, value: u64) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let stats = self.stats();
+            if stats[name] == value || Instant::now() > until {
+                assert_eq!(stats[name], value, "{name} in {stats}");
+                return stats;
+            }
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }

@@ -12,6 +12,7 @@ use crate::recovery::{RecoveryPlan, RecoveryReport, recover};
 use crate::segment::{LogFiles, Padding};
 use crate::tables::Tables;
 use iris_protocol::{Durability, Generation};
+use std::fmt;
 use std::path::PathBuf;
 
 /// How a core is opened.
@@ -51,7 +52,6 @@ impl CorePlan {
 }
 
 /// A core that is ready.
-#[derive(Debug)]
 pub struct OpenedCore<T> {
     /// For the driver.
     pub log: RecordLog,
@@ -61,6 +61,13 @@ pub struct OpenedCore<T> {
     pub boot: BootState,
     /// For the operator.
     pub report: RecoveryReport,
+}
+
+/// Without the boot state: it holds payloads.
+impl<T> fmt::Debug for OpenedCore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedCore").field("report", &self.report).finish_non_exhaustive()
+    }
 }
 
 /// Recovers a log into the tables and gets both ready. Also what the simulator boots a core with.

@@ -304,6 +304,28 @@ fn a_move_carries_the_outbox() {
     assert_eq!(opened.meta.meta().vouched.len(), 5);
 }
 
+/// Proves: G-PRIVACY-1 (payloads and tokens are not logged): what is open can be shown without a payload.
+/// Seen to fail when: `RecordBuilder` derives `Debug`.
+#[test]
+fn what_is_open_shows_no_payload() {
+    let mut site = Site::new(1);
+    let mut opened = site.open().unwrap();
+    let conversation =
+        iris_protocol::ConversationId::direct(&crate::testing::user(1), &crate::testing::user(2));
+    let message = crate::testing::envelope(&conversation, 1, &[222; 40]);
+    let core = &mut opened.cores[0];
+    core.log.append(&[crate::testing::accept(&message)]);
+    let shown = format!("{opened:?}{:?}", opened.cores[0].log);
+    let write = opened.cores[0].log.seal().unwrap();
+    let shown = format!("{shown}{write:?}");
+    let durable = opened.cores[0].log.written(write);
+    let shown = format!("{shown}{durable:?}");
+    opened.cores[0].engine.absorb(durable.record).unwrap();
+    let shown = format!("{shown}{:?}", opened.cores[0]);
+    assert!(!shown.contains("222, 222") && !shown.contains("\\xde"), "{shown}");
+    assert!(shown.contains("RecordBuilder { ops: 1"), "{shown}");
+}
+
 /// Proves: G-META-1 (one process, one format, one boot number): a directory has one user.
 /// Seen to fail when: `flock` is not called.
 #[test]
