@@ -18,7 +18,9 @@ pub use memory::{MemoryFaults, MemoryTables};
 #[cfg(feature = "rocks")]
 pub use rocks::{RocksConfig, RocksShared, RocksTables};
 pub use shared::SharedTables;
-pub(crate) use value::{mark_from_value, mark_value, open_value, seal_value};
+#[cfg(feature = "rocks")]
+pub(crate) use value::mark_from_value;
+pub(crate) use value::{mark_value, open_value, seal_value};
 
 /// A table of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

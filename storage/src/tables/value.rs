@@ -42,6 +42,7 @@ pub(crate) fn mark_value(mark: Mark) -> Vec<u8> {
 }
 
 /// A mark from its value.
+#[cfg_attr(not(feature = "rocks"), allow(dead_code, reason = "tables in memory keep the mark itself"))]
 pub(crate) fn mark_from_value(value: &[u8]) -> Result<Mark, DecodeError> {
     let mut reader = Reader::new(value);
     let number = RecordNumber(reader.u64()?);
