@@ -48,9 +48,9 @@ fn measure(
         let started = Instant::now();
         let write = Write { offset, buffer, sync: direct };
         if direct {
-            reactor.write(0, file, write)
+            reactor.write(0, file, write);
         } else {
-            reactor.write_then_sync(0, file, write)
+            reactor.write_then_sync(0, file, write);
         }
         let mut left = if direct { 1 } else { 2 };
         while left > 0 {
@@ -68,7 +68,7 @@ fn measure(
         }
         times.push(started.elapsed());
     }
-    let cpu_each = (cpu()? - before) / u32::try_from(writes)?;
+    let cpu_each = cpu()?.saturating_sub(before) / u32::try_from(writes)?;
     times.sort_unstable();
     let at = |share: usize| times[(times.len() - 1) * share / 1000];
     Ok(format!("p50 {:?}, p99 {:?}, max {:?}, cpu {cpu_each:?} a write", at(500), at(990), at(1000)))
