@@ -26,10 +26,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Segments that hold unflushed records before the tables are flushed.
 const USED_SEGMENTS_MAX: usize = 3;
+
+/// Operations that nobody waits for (cursors, watermarks, confirmations) ride in the next record that an accepted message
+/// begins, or begin one after this time: each record of their own would hold up the messages behind it for a sync.
+const RIDE_ALONG: Duration = Duration::from_millis(3);
 
 /// Why the log cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,8 @@ pub(crate) struct DurableLog {
     unsynced: Vec<Rc<File>>,
     syncs: usize,
     sync_at: Instant,
+    /// The gathered operations may wait until then; `None`: nothing waits, or a message does.
+    ride_until: Option<Instant>,
     vouches: Sender<(u16, Vouch)>,
     figures: LogFigures,
 }
@@ -112,6 +118,7 @@ impl DurableLog {
             unsynced: Vec::new(),
             syncs: 0,
             sync_at: Instant::now(),
+            ride_until: None,
             vouches,
             figures: LogFigures::default(),
         }
@@ -119,10 +126,16 @@ impl DurableLog {
 
     /// Adds operations to the record that gathers.
     pub(crate) fn append(&mut self, ticket: Ticket, ops: &[Op]) {
+        let nothing_waited = !self.log.has_gathered();
         let found = self.log.append(ops);
         assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
         let accepts = ops.iter().filter(|op| matches!(op, Op::Accept { .. })).count();
         self.figures.messages += accepts as u64;
+        if accepts > 0 {
+            self.ride_until = None;
+        } else if nothing_waited {
+            self.ride_until = Some(Instant::now() + RIDE_ALONG);
+        }
     }
 
     /// Writes the gathered record, if nothing is in flight. The ticket, if it is durable already.
@@ -136,12 +149,13 @@ impl DurableLog {
     ) -> Result<Option<Ticket>, WriteError> {
         self.tend_segments(storage);
         self.sync_written(reactor);
-        if self.in_flight.is_some() || !storage.has_room() {
+        if self.in_flight.is_some() || !storage.has_room() || self.may_wait() {
             return Ok(None);
         }
         let Some(write) = self.log.seal() else {
             return Ok(None);
         };
+        self.ride_until = None;
         let file = self.file(write.segment())?;
         match self.durability {
             Durability::Os => {
@@ -193,14 +207,20 @@ impl DurableLog {
         result.map_err(WriteError::Sync)
     }
 
-    /// When something must be synced.
+    /// When something must be written or synced.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        (!self.unsynced.is_empty() && self.syncs == 0).then_some(self.sync_at)
+        let sync = (!self.unsynced.is_empty() && self.syncs == 0).then_some(self.sync_at);
+        let ride = self.ride_until.filter(|_| self.in_flight.is_none());
+        [sync, ride].into_iter().flatten().min()
     }
 
-    /// True if operations wait for a record.
+    /// True if operations wait for a record that can be written now.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.in_flight.is_none() && !self.log.is_idle() && !self.log.is_stalled()
+        self.in_flight.is_none() && !self.log.is_idle() && !self.log.is_stalled() && !self.may_wait()
+    }
+
+    fn may_wait(&self) -> bool {
+        self.ride_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// True if everything is written and synced.

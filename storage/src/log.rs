@@ -226,6 +226,11 @@ impl RecordLog {
         self.in_flight
     }
 
+    /// True if operations are gathered that no record in flight holds.
+    pub fn has_gathered(&self) -> bool {
+        !self.full.is_empty() || self.open.ops() > 0
+    }
+
     /// True if nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         !self.in_flight && self.full.is_empty() && self.open.ops() == 0
