@@ -9,7 +9,7 @@ fn status_name(gateway: &Gateway, name: &str) -> bool {
 }
 
 /// Proves: G-META-1 (one process a data directory)
-/// Seen to fail when: the lock's error is ignored in `open_directory`.
+/// Break, not tried yet: the lock's error is ignored in `open_directory`.
 #[test]
 fn f_70_a_second_process_on_the_same_data_is_refused() {
     let gateway = Gateway::start(Setup::default());
@@ -21,7 +21,7 @@ fn f_70_a_second_process_on_the_same_data_is_refused() {
     assert_eq!(output.status.code(), Some(67), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Seen to fail when: `bind_all` maps every error to CONFIG.
+/// Break, not tried yet: `bind_all` maps every error to CONFIG.
 #[test]
 fn f_70_a_taken_port_is_named() {
     let gateway = Gateway::start(Setup::default());
@@ -41,7 +41,7 @@ fn f_70_a_taken_port_is_named() {
 }
 
 /// Proves: G-LOG-1 (damage in front of readable records refuses to start; nothing accepted is skipped in silence)
-/// Seen to fail when: recovery treats every unreadable record as a torn tail.
+/// Break, not tried yet: recovery treats every unreadable record as a torn tail.
 #[test]
 fn f_35_a_flipped_bit_in_the_log_refuses_to_start() {
     let mut gateway = Gateway::start(Setup { shards: 1, ..Setup::default() });
@@ -69,7 +69,7 @@ fn f_35_a_flipped_bit_in_the_log_refuses_to_start() {
 }
 
 /// Proves: G-DRAIN-1 (SIGTERM ends in order: exit status 0, and nothing is recovered from the log at the next start)
-/// Seen to fail when: `Main::stop` does not join the storage threads.
+/// Break, not tried yet: `Main::stop` does not join the storage threads.
 #[test]
 fn f_68_a_drain_ends_with_status_0_and_tells_its_clients() {
     use iris_client::driver::Notice;
@@ -91,7 +91,7 @@ fn f_68_a_drain_ends_with_status_0_and_tells_its_clients() {
 
 /// Proves: G-OBSERVE-1 (a message can be followed by its id through the log, from its arrival to its delivery),
 /// G-PRIVACY-1 (neither the payload nor the token is in the log)
-/// Seen to fail when: `trace::delivered` is not called.
+/// Break, not tried yet: `trace::delivered` is not called.
 #[test]
 fn a_message_can_be_followed_by_its_id_and_its_payload_is_never_logged() {
     let mut gateway = Gateway::start(Setup { level: "trace", ..Setup::default() });

@@ -217,14 +217,14 @@ fn survive(durability: &'static str) {
 }
 
 /// Proves: G-CRASH-1 (fifty SIGKILLs under load: every accepted message is applied once, in order, by every device)
-/// Seen to fail when: `Effect::Store` is dropped for `Op::Accept` (the log is empty after a kill).
+/// Break, not tried yet: `Effect::Store` is dropped for `Op::Accept` (the log is empty after a kill).
 #[test]
 fn f_31_kills_under_load_lose_and_double_nothing_with_fsync() {
     survive("fsync");
 }
 
 /// Proves: G-CRASH-1 (the same with `os` durability: a kill of the process keeps what was written)
-/// Seen to fail when: with `os` durability the ack comes before the write.
+/// Break, not tried yet: with `os` durability the ack comes before the write.
 #[test]
 fn f_31_kills_under_load_lose_and_double_nothing_with_os() {
     survive("os");

@@ -6,7 +6,7 @@ use iris_shard::mail::Body;
 use std::time::Duration;
 
 /// Proves: G-ORDER-1 (everybody sees one order), G-DEVICE-2 (all devices of a user end equal)
-/// Seen to fail when: `accept` gives every message the sequence 1; `push` skips devices without the own copy.
+/// Break, not tried yet: `accept` gives every message the sequence 1; `push` skips devices without the own copy.
 #[test]
 fn f_18_concurrent_senders_and_devices_see_one_order() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -32,7 +32,7 @@ fn f_18_concurrent_senders_and_devices_see_one_order() {
 }
 
 /// Proves: G-ORDER-1 (everybody sees one order), G-MAIL-1 (no pair is reordered)
-/// Seen to fail when: `forward` starts at `durable_through` instead of after `forwarded`.
+/// Break, not tried yet: `forward` starts at `durable_through` instead of after `forwarded`.
 #[test]
 fn f_19_late_mail_of_different_pairs_keeps_the_order() {
     let mut world = World::new(3);
@@ -65,7 +65,7 @@ fn f_19_late_mail_of_different_pairs_keeps_the_order() {
 }
 
 /// Proves: G-ORDER-1 (everybody sees one order), G-RESUME-1 (a device continues right after what it has)
-/// Seen to fail when: `page_loaded` sets the position to `cold_through` of now; or `pump` sends hot entries first.
+/// Break, not tried yet: `page_loaded` sets the position to `cold_through` of now; or `pump` sends hot entries first.
 #[test]
 fn f_20_a_message_that_arrives_in_the_middle_of_a_drain_waits_for_its_place() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -98,7 +98,7 @@ fn f_20_a_message_that_arrives_in_the_middle_of_a_drain_waits_for_its_place() {
 }
 
 /// Proves: G-DELIVER-1 (what was accepted reaches every device), G-CRASH-1
-/// Seen to fail when: `boot` does not forward what the outbox holds.
+/// Break, not tried yet: `boot` does not forward what the outbox holds.
 #[test]
 fn after_a_restart_what_was_accepted_goes_out_without_anything_new() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -118,7 +118,7 @@ fn after_a_restart_what_was_accepted_goes_out_without_anything_new() {
 }
 
 /// Proves: G-FORWARD-1 (forwarding keeps order over a restart)
-/// Seen to fail when: `boot_pending` leaves a lane where the last sequence is.
+/// Break, not tried yet: `boot_pending` leaves a lane where the last sequence is.
 #[test]
 fn f_22_after_a_restart_what_was_accepted_comes_before_anything_new() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -156,7 +156,7 @@ fn f_22_after_a_restart_what_was_accepted_comes_before_anything_new() {
 }
 
 /// Proves: G-WATERMARK-1 (a message enters an inbox once)
-/// Seen to fail when: `take_forward` takes what is not above the watermark.
+/// Break, not tried yet: `take_forward` takes what is not above the watermark.
 #[test]
 fn f_16_an_envelope_that_is_forwarded_again_after_a_restart_is_taken_once() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -183,7 +183,7 @@ fn f_16_an_envelope_that_is_forwarded_again_after_a_restart_is_taken_once() {
 }
 
 /// Proves: G-INBOX-1 (nothing is deleted because it was sent), G-DELIVER-1
-/// Seen to fail when: the owner emits `Op::Confirm` when it forwards; or the home confirms what is not durable.
+/// Break, not tried yet: the owner emits `Op::Confirm` when it forwards; or the home confirms what is not durable.
 #[test]
 fn what_a_home_has_not_made_durable_stays_in_the_outbox() {
     let (mut world, alice, bob) = pair(2, 0, 1);
@@ -213,7 +213,7 @@ fn what_a_home_has_not_made_durable_stays_in_the_outbox() {
 }
 
 /// Proves: G-FORWARD-1 (forwarding keeps order over a restart)
-/// Seen to fail when: the assertion in `take_forward` is taken out.
+/// Break, not tried yet: the assertion in `take_forward` is taken out.
 #[test]
 #[should_panic(expected = "the owner says 5 is unconfirmed")]
 fn a_home_that_misses_what_comes_before_says_so_loudly() {
@@ -242,7 +242,7 @@ fn a_home_that_misses_what_comes_before_says_so_loudly() {
 }
 
 /// Proves: G-MAIL-1 (no mail of another epoch has an effect)
-/// Seen to fail when: `mail_in` does not compare epochs.
+/// Break, not tried yet: `mail_in` does not compare epochs.
 #[test]
 fn f_60_mail_of_another_epoch_has_no_effect() {
     let (mut world, alice, bob) = pair(2, 0, 1);
