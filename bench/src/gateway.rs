@@ -15,6 +15,7 @@ use iris_protocol::{DeviceId, UserId};
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,7 +59,16 @@ pub struct GatewayPlan {
     pub data_dir: PathBuf,
     /// What its acknowledgements promise.
     pub durability: DurabilityArg,
+    pools: Pools,
     running: Option<Running>,
+}
+
+/// How large the gateway's bounded pools (cached tokens, cached blocks) are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pools {
+    AsShipped,
+    /// Full after a few thousand logins, and without huge pages: what grows then is a connection's.
+    Least,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +108,15 @@ impl GatewayPlan {
             });
         }
         let data_dir = data_dir(args.data_dir.as_ref());
-        Ok(Self { program, tls: args.tls, shards, data_dir, durability: args.durability, running })
+        let pools = Pools::AsShipped;
+        Ok(Self { program, tls: args.tls, shards, data_dir, durability: args.durability, pools, running })
+    }
+
+    /// With pools that are full before a measurement of memory begins.
+    #[must_use]
+    pub fn with_least_pools(mut self) -> Self {
+        self.pools = Pools::Least;
+        self
     }
 
     /// True if conversations of the load may have a past.
@@ -232,13 +250,23 @@ struct Ready {
     plaintext: Option<SocketAddr>,
 }
 
-/// What a gateway's statistics line says of its record log, all shards together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecordStats {
-    /// Records written.
-    pub records: u64,
-    /// Messages accepted in them.
-    pub messages: u64,
+/// A gateway's statistics line: totals since its start by name, all shards together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerStats(BTreeMap<String, u64>);
+
+impl ServerStats {
+    /// Understands the line; `None` if it is none.
+    fn parse(line: &str) -> Option<Self> {
+        let stats: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
+        stats.get("stats")?.as_bool()?.then_some(())?;
+        let totals = stats.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?)));
+        Some(Self(totals.collect()))
+    }
+
+    /// By how much a total grew since `before`; `None` if this gateway does not count it.
+    pub fn growth(&self, before: &Self, name: &str) -> Option<u64> {
+        Some(self.0.get(name)?.saturating_sub(*before.0.get(name)?))
+    }
 }
 
 impl Gateway {
@@ -270,10 +298,24 @@ impl Gateway {
     /// # Errors
     /// It was not started here, or did not become ready again; the end of its log is in the error.
     pub fn kill_and_restart(&mut self) -> Result<(), BenchError> {
+        self.restart_after(Signal::KILL)
+    }
+
+    /// Ends it in peace and starts it again on the same address with the same data.
+    ///
+    /// # Errors
+    /// As of [`Gateway::kill_and_restart`].
+    pub fn restart(&mut self) -> Result<(), BenchError> {
+        self.restart_after(Signal::TERM)
+    }
+
+    fn restart_after(&mut self, signal: Signal) -> Result<(), BenchError> {
         let Some(started) = self.started.as_mut() else {
-            return Err(BenchError::Usage("only a gateway that was started here can be killed".to_owned()));
+            return Err(BenchError::Usage(
+                "only a gateway that was started here can be restarted".to_owned(),
+            ));
         };
-        started.process.signal(Signal::KILL)?;
+        started.process.signal(signal)?;
         started.process.wait(STOP_PATIENCE)?;
         let (process, _) = launch(&started.plan, started.directory.path(), &started.keys, self.address)?;
         self.pid = Some(process.pid());
@@ -281,11 +323,11 @@ impl Gateway {
         Ok(())
     }
 
-    /// Asks for the figures of the record log; `None` if this gateway cannot be asked or does not say.
-    pub fn record_stats(&mut self) -> Option<RecordStats> {
+    /// Asks for its statistics; `None` if this gateway cannot be asked or does not say.
+    pub fn stats(&mut self) -> Option<ServerStats> {
         let process = &mut self.started.as_mut()?.process;
         process.signal(Signal::USR1).ok()?;
-        record_stats(&process.line(STATS_PATIENCE).ok()?)
+        ServerStats::parse(&process.line(STATS_PATIENCE).ok()?)
     }
 
     /// Ends it with SIGTERM and waits.
@@ -330,6 +372,10 @@ fn launch(
     if !plan.tls {
         command.arg("--insecure-plaintext");
     }
+    if plan.pools == Pools::Least {
+        // The allocator's: a huge page would round what a connection costs to 2 MiB.
+        command.env("MIMALLOC_ALLOW_THP", "0");
+    }
     let mut process = Process::start(command, "iris-gateway", Some(log))?;
     let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.tls));
     let address = ready.map_err(|error| explain(error, &log_path))?;
@@ -351,6 +397,10 @@ fn explain(error: BenchError, log: &Path) -> BenchError {
 fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: SocketAddr) -> String {
     let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
     let key = |name: &str| quoted(&keys.join(name));
+    let (tokens, storage) = match plan.pools {
+        Pools::AsShipped => ("", ""),
+        Pools::Least => ("cache = 512\n", "block_cache = \"1MiB\"\n"),
+    };
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write!(
@@ -358,8 +408,8 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
         "[server]\ndata_dir = {}\nshards = {}\n\n\
          [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\n\
          [tls]\ncertificate = {}\nkey = {}\n\n\
-         [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n\n\
-         [storage]\ndurability = \"{}\"\n\n\
+         [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n{tokens}\n\
+         [storage]\ndurability = \"{}\"\n{storage}\n\
          [limits]\n",
         quoted(&directory.join("data")),
         plan.shards,
@@ -382,16 +432,6 @@ fn ready_address(line: &str, tls: bool) -> Result<SocketAddr, BenchError> {
         .map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
     let address = if tls { ready.listen } else { ready.plaintext };
     address.ok_or_else(|| failed(format!("does not listen on the transport asked for: {line}")))
-}
-
-fn record_stats(line: &str) -> Option<RecordStats> {
-    let stats: Value = serde_json::from_str(line).ok()?;
-    let total = |name: &str| {
-        let own = stats.get(name).and_then(Value::as_u64);
-        let of_shards = stats.get("shards").and_then(Value::as_array);
-        own.or_else(|| Some(of_shards?.iter().filter_map(|shard| shard.get(name)?.as_u64()).sum()))
-    };
-    Some(RecordStats { records: total("records")?, messages: total("record_messages")? })
 }
 
 /// Puts the gateway's settings and the raised limits into a report.

@@ -9,7 +9,7 @@ use crate::cpu::us_per_message;
 use crate::drive::{self, Driven, Nobody, Target};
 use crate::error::BenchError;
 use crate::floor;
-use crate::gateway::{Gateway, GatewayPlan, Keyring, RecordStats};
+use crate::gateway::{Gateway, GatewayPlan, Keyring, ServerStats};
 use crate::histogram::Latencies;
 use crate::host;
 use crate::options::{DurabilityArg, Engine, LatencyArgs, ServeKind};
@@ -45,18 +45,20 @@ pub fn run(args: &LatencyArgs) -> Result<(), BenchError> {
         floors.before(&mut measured, &mut distributions)?;
     }
     let mut gateway = Gateway::start(&server, &keys)?;
-    let before = gateway.record_stats();
+    let before = gateway.stats();
     let target = Target::of(&gateway, &server);
     let driven = drive::drive(&plan, &target, &keys.credentials, &mut Nobody);
     let driven = driven.map_err(|error| gateway.explain(error))?;
-    let after = gateway.record_stats();
+    let after = gateway.stats();
     let affinities = gateway.pid.map(host::thread_affinities);
     gateway.stop()?;
     if !args.no_floors {
         floors.after(&mut measured, &mut distributions)?;
     }
     describe(&plan, &driven, &mut report);
-    records(before, after, &mut report);
+    if let (Some(before), Some(after)) = (before, after) {
+        work(&before, &after, &mut report);
+    }
     report.extend(measured);
     ratios(server.durability, &mut report);
     crate::gateway::describe(&server, &mut report);
@@ -116,13 +118,23 @@ pub fn describe(plan: &TrafficPlan, driven: &Driven, report: &mut Report) {
     report.number("load.own_ack_delay_ms", plan.own_ack_delay.as_secs_f64() * 1_000.0);
 }
 
-fn records(before: Option<RecordStats>, after: Option<RecordStats>, report: &mut Report) {
-    if let (Some(before), Some(after)) = (before, after) {
-        let records = after.records.saturating_sub(before.records);
-        let messages = after.messages.saturating_sub(before.messages);
-        report.count("server.records", records);
-        report.count("server.record_messages", messages);
-        report.number("server.messages_per_record", exact(messages) / exact(records.max(1)));
+/// What the server did for a message, ramp and warm-up included; its own counters.
+const WORK: [&str; 8] =
+    ["turns", "enters", "receives", "sends", "mails", "wakes_sent", "appended", "log_bytes"];
+
+fn work(before: &ServerStats, after: &ServerStats, report: &mut Report) {
+    let grown = |name: &str| after.growth(before, name);
+    let (Some(records), Some(messages)) = (grown("records"), grown("record_messages")) else { return };
+    report.count("server.records", records);
+    report.count("server.record_messages", messages);
+    report.number("server.messages_per_record", exact(messages) / exact(records.max(1)));
+    if let Some(microseconds) = grown("record_write_us") {
+        report.number("server.record_write_us", exact(microseconds) / exact(records.max(1)));
+    }
+    for name in WORK {
+        if let Some(count) = grown(name) {
+            report.number(&format!("server.{name}_per_message"), exact(count) / exact(messages.max(1)));
+        }
     }
 }
 

@@ -8,24 +8,43 @@ use crate::frames::FrameReader;
 use crate::tls::TlsConn;
 use iris_protocol::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use iris_reactor::Conn;
-use iris_shard::io::{ConnId, Login};
+use iris_shard::io::ConnId;
 
 /// What carries the frames.
 pub(crate) enum Transport {
     /// TCP on loopback, by flag.
     Plain,
     /// TLS 1.3.
-    Tls(Box<TlsConn>),
+    Tls(Box<TlsLink>),
+}
+
+/// TLS, and what it has to say.
+pub(crate) struct TlsLink {
+    /// The protocol.
+    pub(crate) conn: TlsConn,
+    /// Handshake bytes and alerts that wait for the send in flight; after TLS.
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl Transport {
+    /// True if TLS bytes wait to be sent.
+    pub(crate) fn has_sealed(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tls(link) => !link.sealed.is_empty(),
+        }
+    }
 }
 
 /// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// No valid Hello yet.
     Login,
     /// The token was refused: the answer waits for its fixed delay.
     Refused,
-    /// The user lives on another core; the Hello goes along.
-    Moving(Box<Login>),
+    /// The user lives on another core.
+    Moving,
     /// The shard has it.
     Open,
     /// A Close frame is on its way.
@@ -44,10 +63,8 @@ pub(crate) struct ConnState {
     pub(crate) reader: FrameReader,
     /// Frames that wait for the send in flight; before TLS.
     pub(crate) pending: Vec<u8>,
-    /// Handshake bytes and alerts that wait for the send in flight; after TLS.
-    pub(crate) sealed: Vec<u8>,
     /// Frame bytes inside the send in flight.
-    pub(crate) sending_bytes: usize,
+    pub(crate) sending_bytes: u32,
     /// True while it stands in the loop's list of connections to flush.
     pub(crate) dirty: bool,
     /// True once the reactor was told to close.
@@ -65,7 +82,6 @@ impl ConnState {
             phase: Phase::Login,
             reader: FrameReader::default(),
             pending: Vec::new(),
-            sealed: Vec::new(),
             sending_bytes: 0,
             dirty: false,
             closed: false,
@@ -82,10 +98,13 @@ impl ConnState {
     pub(crate) fn frame_bytes_max(&self) -> usize {
         match self.phase {
             Phase::Login => HELLO_BYTES_MAX,
-            Phase::Refused | Phase::Moving(_) | Phase::Open | Phase::Closing => FRAME_BYTES_MAX,
+            Phase::Refused | Phase::Moving | Phase::Open | Phase::Closing => FRAME_BYTES_MAX,
         }
     }
 }
+
+// The budget of an idle connection here; TLS comes on top.
+const _: () = assert!(size_of::<ConnState>() <= 56);
 
 /// All connections of a core, found by the reactor's slot without hashing.
 #[derive(Default)]

@@ -44,6 +44,8 @@ pub(crate) struct LogFigures {
     pub(crate) messages: u64,
     /// Bytes written, padding included.
     pub(crate) bytes: u64,
+    /// Microseconds from handing records to the kernel until they were known to be durable, together.
+    pub(crate) write_us: u64,
     /// Number of the last durable record.
     pub(crate) last_number: u64,
 }
@@ -82,9 +84,10 @@ macro_rules! core_stats {
     };
 }
 core_stats! {
-    connections, clock_ms, records, record_messages, log_bytes, log_number, accepts, enters, cq_overflows,
+    connections, clock_ms, records, record_messages, record_write_us, log_bytes, log_number, accepts, turns, enters, receives,
+    sends, cq_overflows,
     buffer_exhausted, accept_backoffs, wakes_sent, wakes_saved, idle_falls, moves_in, accepted, acknowledged, replayed, delivered,
-    acked, elided, appended, removed, loads, busy, backpressure,
+    acked, elided, appended, removed, mails, loads, busy, backpressure,
 }
 
 impl CoreStats {
@@ -95,10 +98,14 @@ impl CoreStats {
         put(&self.clock_ms, figures.clock.0);
         put(&self.records, figures.log.records);
         put(&self.record_messages, figures.log.messages);
+        put(&self.record_write_us, figures.log.write_us);
         put(&self.log_bytes, figures.log.bytes);
         put(&self.log_number, figures.log.last_number);
         put(&self.accepts, figures.reactor.accepts);
+        put(&self.turns, figures.reactor.turns);
         put(&self.enters, figures.reactor.enters);
+        put(&self.receives, figures.reactor.receives);
+        put(&self.sends, figures.reactor.sends);
         put(&self.cq_overflows, figures.reactor.cq_overflows);
         put(&self.buffer_exhausted, figures.reactor.buffer_exhausted);
         put(&self.accept_backoffs, figures.reactor.accept_backoffs);
@@ -114,6 +121,7 @@ impl CoreStats {
         put(&self.elided, figures.shard.elided);
         put(&self.appended, figures.shard.appended);
         put(&self.removed, figures.shard.removed);
+        put(&self.mails, figures.shard.mails);
         put(&self.loads, figures.shard.loads);
         put(&self.busy, figures.shard.busy);
         put(&self.backpressure, figures.shard.backpressure);

@@ -149,8 +149,9 @@ impl Core {
             self.take_answers(now);
             self.keep_time(now);
             let more = self.carry_out(now)?;
-            self.flush();
+            // First in the submission: another core begins while this one sends.
             self.wake_peers();
+            self.flush();
             self.timing.more = more;
             if self.is_done() {
                 return Ok(self);

@@ -1,8 +1,8 @@
 //! A core's record log on a real disk.
 //!
 //! With `fsync` durability each record is one direct write with RWF_DSYNC through the ring, and is durable when that
-//! completes. With `os` durability a record is one buffered pwrite, durable for its purpose at once, and synced within
-//! 100 ms.
+//! completes. With `os` durability a record is copied into the mapped segment, durable for its purpose at once, and synced
+//! within 100 ms.
 //!
 //! Invariants
 //! - One record is in flight at most; the next gathers meanwhile.
@@ -14,7 +14,7 @@ use crate::storage_thread::StorageHandle;
 use crossbeam_channel::Sender;
 use iris_protocol::Durability;
 use iris_protocol::limits::OS_SYNC_INTERVAL;
-use iris_reactor::{AlignedBuffer, Reactor, Write};
+use iris_reactor::{AlignedBuffer, MappedFile, Reactor, Write};
 use iris_shard::io::Ticket;
 use iris_storage::log::{LogWrite, RecordLog};
 use iris_storage::number::{SegmentId, Vouch};
@@ -23,7 +23,6 @@ use rustix::fs::{Mode, OFlags, open};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -87,7 +86,9 @@ pub(crate) struct DurableLog {
     directory: PathBuf,
     durability: Durability,
     files: HashMap<SegmentId, Rc<File>>,
-    in_flight: Option<LogWrite>,
+    /// With `os` durability: the segment that is written.
+    mapped: Option<(SegmentId, MappedFile)>,
+    in_flight: Option<(LogWrite, Instant)>,
     buffer: AlignedBuffer,
     unsynced: Vec<Rc<File>>,
     syncs: usize,
@@ -113,6 +114,7 @@ impl DurableLog {
             directory,
             durability,
             files: HashMap::new(),
+            mapped: None,
             in_flight: None,
             buffer: AlignedBuffer::new(),
             unsynced: Vec::new(),
@@ -160,7 +162,7 @@ impl DurableLog {
         match self.durability {
             Durability::Os => {
                 let number = write.number().0;
-                let written = file.write_all_at(write.bytes(), write.offset());
+                let written = self.write_mapped(write.segment(), &file, write.offset(), write.bytes());
                 written.map_err(|cause| WriteError::Write { number, cause })?;
                 self.remember_unsynced(&file);
                 Ok(Some(self.finish(write, storage)))
@@ -171,7 +173,7 @@ impl DurableLog {
                 buffer.extend_from_slice(write.bytes());
                 let token = write.number().0;
                 reactor.write(token, &file, Write { offset: write.offset(), buffer, sync: true });
-                self.in_flight = Some(write);
+                self.in_flight = Some((write, Instant::now()));
                 Ok(None)
             }
         }
@@ -188,7 +190,8 @@ impl DurableLog {
         buffer: AlignedBuffer,
         storage: &mut StorageHandle,
     ) -> Result<Option<Ticket>, WriteError> {
-        let Some(write) = self.in_flight.take() else { return Ok(None) };
+        let Some((write, since)) = self.in_flight.take() else { return Ok(None) };
+        self.figures.write_us += u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         assert_eq!(write.number().0, token, "a write ended that was not in flight");
         let written = result.map_err(|cause| WriteError::Write { number: token, cause })?;
         if written != buffer.len() {
@@ -257,15 +260,24 @@ impl DurableLog {
             return Ok(Rc::clone(file));
         }
         let path = self.directory.join(segment.file_name());
-        let direct = match self.durability {
-            Durability::Fsync => OFlags::DIRECT,
-            Durability::Os => OFlags::empty(),
+        let access = match self.durability {
+            Durability::Fsync => OFlags::WRONLY | OFlags::DIRECT,
+            // A mapping needs both.
+            Durability::Os => OFlags::RDWR,
         };
-        let opened = open(&path, OFlags::WRONLY | OFlags::CLOEXEC | direct, Mode::empty());
+        let opened = open(&path, access | OFlags::CLOEXEC, Mode::empty());
         let file = opened.map_err(|cause| WriteError::Open { path, cause: cause.into() })?;
         let file = Rc::new(File::from(file));
         self.files.insert(segment, Rc::clone(&file));
         Ok(file)
+    }
+
+    fn write_mapped(&mut self, segment: SegmentId, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mapped = match &mut self.mapped {
+            Some((other, mapped)) if *other == segment => mapped,
+            mapped => &mut mapped.insert((segment, MappedFile::new(file)?)).1,
+        };
+        mapped.write(offset, bytes)
     }
 
     fn remember_unsynced(&mut self, file: &Rc<File>) {

@@ -4,8 +4,11 @@
 //! - Only processors that the process may use are given out, in ascending order, again from the first when there are
 //!   more shards than processors.
 
-use rustix::process::Pid;
+use rustix::process::{Pid, setpriority_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The storage threads' nice value: about a tenth of a core's share of the processor, when the core wants all of it.
+const STORAGE_NICE: i32 = 10;
 
 /// The place of one shard.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +20,15 @@ pub(crate) struct CorePlace {
 }
 
 impl CorePlace {
+    /// Lets the calling thread step back for others on its processor: for one beside a core, which must not hold up messages.
+    /// Threads that it starts inherit it.
+    pub(crate) fn step_back(&self) {
+        // Linux takes it for the calling thread alone.
+        if let Err(error) = setpriority_process(None::<Pid>, STORAGE_NICE) {
+            tracing::warn!(shard = self.shard, %error, "cannot lower the thread's priority");
+        }
+    }
+
     /// Binds the calling thread to the processor.
     pub(crate) fn pin(&self) {
         let Some(processor) = self.processor else { return };

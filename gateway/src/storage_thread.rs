@@ -183,6 +183,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
     };
     let thread = std::thread::Builder::new().name(format!("storage-{}", place.shard)).spawn(move || {
         place.pin();
+        place.step_back();
         worker.run();
     })?;
     let handle = StorageHandle {

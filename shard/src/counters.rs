@@ -42,6 +42,8 @@ counters! {
     busy,
     /// Envelopes forwarded to homes.
     forwarded,
+    /// Mail to other shards.
+    mails,
     /// Forwards that a home had already.
     forward_duplicates,
     /// Entries put into inboxes.

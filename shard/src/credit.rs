@@ -111,6 +111,7 @@ impl Shard {
 
     fn post(&mut self, to: ShardId, body: Body) {
         let mail = Mail { epoch: self.config.generation, body };
+        self.counters.mails += 1;
         self.effects.push_back(Effect::Mail { to, mail });
     }
 

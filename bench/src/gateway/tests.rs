@@ -28,14 +28,14 @@ fn the_ready_line_names_both_addresses() {
 /// Record figures are read as a total or summed over shards; a line without them is no figure.
 /// Seen to fail when: shards are not summed, or a missing figure counts as 0.
 #[test]
-fn record_figures_are_summed_over_shards() {
-    let expected = Some(RecordStats { records: 5, messages: 70 });
-    assert_eq!(record_stats(r#"{"stats":true,"records":5,"record_messages":70}"#), expected);
-    let by_shard =
-        r#"{"stats":true,"shards":[{"records":2,"record_messages":30},{"records":3,"record_messages":40}]}"#;
-    assert_eq!(record_stats(by_shard), expected);
-    assert_eq!(record_stats(r#"{"stats":true}"#), None);
-    assert_eq!(record_stats("no json"), None);
+fn statistics_are_totals_that_grow() {
+    let before = ServerStats::parse(r#"{"stats":true,"records":5,"record_messages":70}"#).unwrap();
+    let after = ServerStats::parse(r#"{"stats":true,"records":8,"record_messages":71,"new":1}"#).unwrap();
+    assert_eq!(after.growth(&before, "records"), Some(3));
+    assert_eq!(after.growth(&before, "record_messages"), Some(1));
+    assert_eq!(after.growth(&before, "new"), None);
+    assert_eq!(ServerStats::parse(r#"{"records":5}"#), None);
+    assert_eq!(ServerStats::parse("no json"), None);
 }
 
 /// No two of 100,000 connections come from the same address, and all of them are loopback's.

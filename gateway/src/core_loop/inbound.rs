@@ -5,7 +5,7 @@
 //! - Every refusal of a token waits for the same fixed delay.
 
 use super::{Core, Scheme};
-use crate::conn::{ConnState, Phase, Transport};
+use crate::conn::{ConnState, Phase, TlsLink, Transport};
 use crate::tls::TlsConn;
 use crate::token::REFUSAL_DELAY;
 use bytes::Bytes;
@@ -20,7 +20,9 @@ impl Core {
         let scheme = self.listening.iter().find(|(other, _)| *other == listener).map(|(_, scheme)| scheme);
         let transport = match scheme {
             Some(Scheme::Plain) => Some(Transport::Plain),
-            Some(Scheme::Tls(tls)) => TlsConn::new(tls).ok().map(|tls| Transport::Tls(Box::new(tls))),
+            Some(Scheme::Tls(tls)) => TlsConn::new(tls)
+                .ok()
+                .map(|conn| Transport::Tls(Box::new(TlsLink { conn, sealed: Vec::new() }))),
             None => None,
         };
         let Some(transport) = transport else {
@@ -35,14 +37,14 @@ impl Core {
 
     pub(super) fn received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
         let Some(state) = self.conns.find(conn) else { return };
-        let Transport::Tls(tls) = &mut state.transport else {
+        let Transport::Tls(link) = &mut state.transport else {
             self.take_bytes(now, conn, bytes);
             return;
         };
         let mut plain = std::mem::take(&mut self.scratch);
         plain.clear();
-        let outcome = tls.receive(bytes, &mut state.sealed, |part| plain.extend_from_slice(part));
-        let answered = !state.sealed.is_empty();
+        let outcome = link.conn.receive(bytes, &mut link.sealed, |part| plain.extend_from_slice(part));
+        let answered = !link.sealed.is_empty();
         if answered {
             self.mark_dirty(conn);
         }
@@ -61,7 +63,7 @@ impl Core {
         loop {
             let Some(state) = self.conns.find(conn) else { return };
             match state.phase {
-                Phase::Moving(_) => return state.reader.keep(bytes),
+                Phase::Moving => return state.reader.keep(bytes),
                 Phase::Refused | Phase::Closing => return,
                 Phase::Login | Phase::Open => {}
             }

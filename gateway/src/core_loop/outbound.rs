@@ -100,14 +100,12 @@ impl Core {
             return;
         }
         state.phase = Phase::Closing;
-        if let Transport::Tls(tls) = &mut state.transport {
-            let mut plain = std::mem::take(&mut state.pending);
+        if let Transport::Tls(link) = &mut state.transport {
             // The alert comes after the last frame; a handshake that never ended has no frames.
-            if tls.seal(&plain, &mut state.sealed).is_ok() {
-                tls.close(&mut state.sealed);
+            if link.conn.seal(&state.pending, &mut link.sealed).is_ok() {
+                link.conn.close(&mut link.sealed);
             }
-            plain.clear();
-            state.pending = plain;
+            state.pending.clear();
         }
         self.timing.closes.push_back((Instant::now() + CLOSE_TIMEOUT, conn));
         self.mark_dirty(conn);
@@ -132,7 +130,7 @@ impl Core {
     fn flush_conn(&mut self, conn: Conn) {
         let Some(state) = self.conns.find(conn) else { return };
         state.dirty = false;
-        if state.closed || matches!(state.phase, Phase::Moving(_)) || self.parts.reactor.is_sending(conn) {
+        if state.closed || state.phase == Phase::Moving || self.parts.reactor.is_sending(conn) {
             return;
         }
         let buffer = take_outgoing(state, &mut self.spare);
@@ -152,8 +150,8 @@ impl Core {
             self.spare.push(buffer);
         }
         let Some(state) = self.conns.find(conn) else { return };
-        let bytes = std::mem::take(&mut state.sending_bytes);
-        let waiting = !state.pending.is_empty() || !state.sealed.is_empty();
+        let bytes = std::mem::take(&mut state.sending_bytes) as usize;
+        let waiting = !state.pending.is_empty() || state.transport.has_sealed();
         if state.in_shard && bytes > 0 {
             let id = state.id();
             self.give(now, Input::Sent { conn: id, bytes });
@@ -167,17 +165,17 @@ impl Core {
 /// The next buffer to send, after TLS; `None` if nothing waits.
 fn take_outgoing(state: &mut ConnState, spare: &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
     let plain = std::mem::take(&mut state.pending);
-    state.sending_bytes = plain.len();
-    let Transport::Tls(tls) = &mut state.transport else {
+    state.sending_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+    let Transport::Tls(link) = &mut state.transport else {
         return (!plain.is_empty()).then_some(plain);
     };
-    let mut sealed = std::mem::take(&mut state.sealed);
+    let mut sealed = std::mem::take(&mut link.sealed);
     if !plain.is_empty() {
         if sealed.capacity() == 0 {
             sealed = spare.pop().unwrap_or_default();
         }
         // A session that cannot seal is broken: its receive side reports it and closes.
-        let _broken = tls.seal(&plain, &mut sealed);
+        let _broken = link.conn.seal(&plain, &mut sealed);
     }
     if plain.capacity() > 0 && spare.len() < SPARE_MAX {
         let mut plain = plain;

@@ -20,15 +20,20 @@ pub(crate) struct MovingConn {
     label: u64,
     transport: Transport,
     unread: Vec<u8>,
-    sealed: Vec<u8>,
     login: Box<Login>,
+}
+
+struct Leaving {
+    login: Box<Login>,
+    label: u64,
 }
 
 /// Moves under way.
 #[derive(Default)]
 pub(crate) struct Relocations {
     next_label: u64,
-    labels: HashMap<Conn, u64>,
+    /// Connections on their way to another core, with the Hello that goes along.
+    leaving: HashMap<Conn, Leaving>,
     descriptors: HashMap<u64, Conn>,
     states: HashMap<u64, Box<MovingConn>>,
     outgoing: VecDeque<(usize, Box<MovingConn>)>,
@@ -45,39 +50,35 @@ impl Core {
     /// The user lives on another core: stop reading here.
     pub(super) fn start_move(&mut self, conn: Conn, login: Box<Login>) {
         if let Some(state) = self.conns.find(conn) {
-            state.phase = Phase::Moving(login);
+            state.phase = Phase::Moving;
+            self.relocations.next_label += 1;
+            let label = u64::from(self.parts.id.0) << 48 | self.relocations.next_label;
+            self.relocations.leaving.insert(conn, Leaving { login, label });
             self.parts.reactor.detach(conn);
         }
     }
 
     pub(super) fn detached(&mut self, conn: Conn) {
-        let Some(state) = self.conns.find(conn) else { return };
-        let Phase::Moving(login) = &state.phase else { return };
-        let home = self.parts.placement.shard_of(login.user.slot());
-        self.relocations.next_label += 1;
-        let label = u64::from(self.parts.id.0) << 48 | self.relocations.next_label;
+        let Some(Leaving { login, label }) = self.relocations.leaving.get(&conn) else { return };
+        let (home, label) = (self.parts.placement.shard_of(login.user.slot()), *label);
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), home = home.0, label, "moving");
-        self.relocations.labels.insert(conn, label);
         self.parts.reactor.move_to(conn, &self.parts.peers[usize::from(home.0)], label);
     }
 
     /// The connection ended while it was moving.
     pub(super) fn forget_move(&mut self, conn: Conn) {
-        self.relocations.labels.remove(&conn);
+        self.relocations.leaving.remove(&conn);
     }
 
     /// The descriptor is at its new core: the state follows.
     pub(super) fn moved(&mut self, conn: Conn) {
-        let label = self.relocations.labels.remove(&conn);
-        let state = self.conns.remove(conn);
-        let (Some(label), Some(state)) = (label, state) else { return };
-        let mut state = state;
-        let Phase::Moving(login) = std::mem::replace(&mut state.phase, Phase::Closing) else {
+        let leaving = self.relocations.leaving.remove(&conn);
+        let (Some(Leaving { login, label }), Some(state)) = (leaving, self.conns.remove(conn)) else {
             unreachable!("a connection moved without being told to: {conn:?}");
         };
         let home = self.parts.placement.shard_of(login.user.slot());
-        let ConnState { transport, reader, sealed, .. } = *state;
-        let moving = MovingConn { label, transport, unread: reader.into_unread(), sealed, login };
+        let ConnState { transport, reader, .. } = *state;
+        let moving = MovingConn { label, transport, unread: reader.into_unread(), login };
         self.relocations.outgoing.push_back((usize::from(home.0), Box::new(moving)));
         self.send_waiting_moves();
     }
@@ -93,7 +94,7 @@ impl Core {
 
     /// The other core has no room: the client is told when to come back.
     pub(super) fn move_failed(&mut self, _now: Mono, conn: Conn) {
-        self.relocations.labels.remove(&conn);
+        self.relocations.leaving.remove(&conn);
         if let Some(state) = self.conns.find(conn) {
             state.phase = Phase::Login;
             self.parts.reactor.arm(conn);
@@ -122,10 +123,9 @@ impl Core {
 
     /// Descriptor and state are both here.
     fn settle_in(&mut self, now: Mono, conn: Conn, moving: MovingConn) {
-        let MovingConn { transport, unread, sealed, login, .. } = moving;
+        let MovingConn { transport, unread, login, .. } = moving;
         let mut state = ConnState::new(conn, transport);
         state.reader = FrameReader::with_unread(unread);
-        state.sealed = sealed;
         self.conns.insert(state);
         self.mark_dirty(conn);
         self.log_in(now, conn, login);

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// A Close frame that is not out by then is given up, with the connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Places that an empty queue keeps.
+const QUEUE_KEPT: usize = 1024;
+
 /// Connections by what they wait for.
 #[derive(Default)]
 pub(crate) struct Timing {
@@ -38,7 +41,11 @@ impl Timing {
 }
 
 fn due(queue: &mut VecDeque<(Instant, Conn)>, now: Instant) -> Option<Conn> {
-    let (at, conn) = *queue.front()?;
+    let Some(&(at, conn)) = queue.front() else {
+        // A crowd that came at once is served: its memory goes back.
+        queue.shrink_to(QUEUE_KEPT);
+        return None;
+    };
     (at <= now).then(|| {
         queue.pop_front();
         conn
