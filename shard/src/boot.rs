@@ -6,6 +6,7 @@
 
 use crate::conversation::Pending;
 use crate::mail::{Body, RecipientState};
+use crate::mutant::{self, Mutant};
 use crate::shard::Shard;
 use iris_protocol::{DeviceId, Envelope, Sequence, ShardId, Slot, UserId};
 use iris_storage::load::BootState;
@@ -39,7 +40,7 @@ impl Shard {
         }
         self.report_full(crowded);
         // Rule: forwarding order (after a restart old entries before any new one)
-        for index in touched {
+        for index in touched.into_iter().filter(|_| !mutant::is_on(Mutant::OutboxForgotten)) {
             for lane in 0..self.conversations[index].lane_count {
                 self.forward(index, lane);
             }

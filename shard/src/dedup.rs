@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::io::Ticket;
+use crate::mutant::{self, Mutant};
 
 /// An idempotency key: the sender of a direct conversation is one of two.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,7 @@ impl Dedup {
     pub(crate) fn new(seed: u64, today: u32, boot: &BootState) -> Self {
         let mut slots = vec![SlotState::default(); usize::from(SLOTS)];
         for (slot, floor_day, highest) in &boot.floors {
+            let highest = if mutant::is_on(Mutant::HorizonAtZero) { &Wall(0) } else { highest };
             // Rule: dedup (the horizon starts at the highest id time ever stored, never at the clock)
             slots[usize::from(slot.number())] =
                 SlotState { asks_through: *highest, horizon: *highest, floor_day: *floor_day };

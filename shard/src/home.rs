@@ -8,6 +8,7 @@ use crate::channel::{Channel, Member, Parked, channel_hash};
 use crate::delivery::Own;
 use crate::loads::Question;
 use crate::mail::{Body, RecipientState, RequestRef};
+use crate::mutant::{self, Mutant};
 use crate::ring::Ring;
 use crate::shard::Shard;
 use crate::stored::{Acceptance, Durable};
@@ -142,7 +143,7 @@ impl Shard {
                 member.taken,
                 envelope.conversation,
             );
-            if envelope.sequence > member.taken {
+            if envelope.sequence > member.taken || mutant::is_on(Mutant::WatermarkIgnored) {
                 is_known = false;
                 let is_sender = self.users[member.user].id == envelope.sender;
                 is_answered |= self.take(channel, at, &envelope, answers.filter(|_| is_sender));
@@ -150,7 +151,9 @@ impl Shard {
         }
         if is_known {
             self.counters.forward_duplicates += 1;
-            self.confirm_again(channel, envelope.sequence);
+            if !mutant::is_on(Mutant::KnownNotConfirmed) {
+                self.confirm_again(channel, envelope.sequence);
+            }
         }
         // The own copy answers in its place, if it can; else the answer goes out without one.
         if let Some(request) = answers.filter(|_| !is_answered)
@@ -183,6 +186,11 @@ impl Shard {
     /// Takes an envelope into one inbox and pushes it to the devices. True: the Send was answered with that.
     fn take(&mut self, channel: u32, at: u8, envelope: &Arc<Envelope>, own: Option<RequestRef>) -> bool {
         let member = self.channels[channel].members[usize::from(at)];
+        if mutant::is_on(Mutant::MessageDropped) && self.counters.taken % mutant::RARELY == 7 {
+            self.counters.taken += 1;
+            self.channels[channel].members[usize::from(at)].taken = envelope.sequence;
+            return false;
+        }
         let user = &self.users[member.user];
         // Rule: INBOX_FULL (the sender's own copy never refuses: it leaves a gap)
         let leaves_gap = user.state == RecipientState::Full && user.id == envelope.sender;

@@ -7,6 +7,10 @@
 pub mod counters;
 pub mod io;
 pub mod mail;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 pub mod placement;
 
 mod ack;

@@ -9,6 +9,7 @@ use crate::dedup::{Key, Lookup};
 use crate::io::{LoadId, Ticket};
 use crate::loads::Question;
 use crate::mail::Body;
+use crate::mutant::{self, Mutant};
 use crate::recipient::Room;
 use crate::ring::Ring;
 use crate::shard::Shard;
@@ -142,6 +143,8 @@ impl Shard {
             }
         };
         match self.dedup.look_up(&key, slot) {
+            Lookup::Known(_, ticket)
+                if mutant::is_on(Mutant::InFlightUnknown) && !self.tickets.is_durable(ticket) => {}
             Lookup::Known(row, ticket) => return compare(row, Some(ticket)),
             Lookup::New => {}
             Lookup::Ask => match &submission.known {
@@ -206,7 +209,14 @@ impl Shard {
     fn accept(&mut self, index: u32, submission: &mut Submission, hash: PayloadHash) {
         let server_time = self.wall();
         let state = &mut self.conversations[index];
-        let sequence = state.last.next();
+        let mut sequence = state.last.next();
+        if mutant::is_on(Mutant::SequenceSkipped) && self.counters.accepted % mutant::RARELY == 7 {
+            sequence = sequence.next();
+        }
+        let mut payload = std::mem::take(&mut submission.payload);
+        if mutant::is_on(Mutant::PayloadAltered) && self.counters.accepted % mutant::RARELY == 7 {
+            payload = bytes::Bytes::from_static(b"altered");
+        }
         let envelope = Arc::new(Envelope {
             conversation: state.id.clone(),
             sequence,
@@ -214,7 +224,7 @@ impl Shard {
             device: submission.device.clone(),
             message_id: submission.message_id,
             server_time,
-            payload: std::mem::take(&mut submission.payload),
+            payload,
         });
         let bytes = u64::try_from(envelope.payload.len()).unwrap_or(u64::MAX);
         state.last = sequence;
@@ -231,7 +241,11 @@ impl Shard {
         }
         self.counters.accepted += 1;
         let ticket = self.store(vec![Op::Accept { envelope, hash, recipients: slots }]);
-        self.after(ticket, After::Accepted { conversation: index, sequence });
+        if mutant::is_on(Mutant::AckBeforeStored) {
+            self.accepted_durable(index, sequence);
+        } else {
+            self.after(ticket, After::Accepted { conversation: index, sequence });
+        }
         let key = Key {
             conversation: &self.conversations[index].id,
             sender: submission.sender,

@@ -7,6 +7,7 @@
 
 use crate::arena::Keyed;
 use crate::io::{ConnId, Effect, Frame, Login, Renewal};
+use crate::mutant::{self, Mutant};
 use crate::ring::Ring;
 use crate::shard::Shard;
 use crate::user::NOBODY;
@@ -118,7 +119,7 @@ impl Session {
     /// True if another Deliver or Gap may start.
     pub(crate) fn has_room(&self) -> bool {
         self.phase == Phase::Live
-            && self.in_flight.len() < usize::from(self.window)
+            && (self.in_flight.len() < usize::from(self.window) || mutant::is_on(Mutant::WindowIgnored))
             && (self.unsent as usize) < UNSENT_BYTES_MAX
     }
 }
@@ -233,8 +234,20 @@ impl Shard {
         envelope: std::sync::Arc<iris_protocol::Envelope>,
     ) {
         let bytes = deliver_bytes(offset, previous, &envelope);
-        let conn = self.sessions[index].conn;
+        let mut conn = self.sessions[index].conn;
+        let is_chosen = self.counters.delivered % mutant::RARELY == 7;
+        if is_chosen && mutant::is_on(Mutant::DeliveredTwice) {
+            let frame = Frame::Deliver { offset, previous, envelope: std::sync::Arc::clone(&envelope) };
+            self.effects.push_back(Effect::Send { conn, frame });
+        }
+        if is_chosen && mutant::is_on(Mutant::DeliveredToStranger) {
+            conn = self.sessions.iter().map(|(_, session)| session.conn).max().unwrap_or(conn);
+        }
         self.effects.push_back(Effect::Send { conn, frame: Frame::Deliver { offset, previous, envelope } });
+        if mutant::is_on(Mutant::DeliveriesSwapped) && self.effects.len() > 1 {
+            let last = self.effects.len() - 1;
+            self.effects.swap(last - 1, last);
+        }
         self.count_unsent(index, bytes);
     }
 

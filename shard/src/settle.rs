@@ -8,6 +8,7 @@
 
 use crate::ack::falls_behind;
 use crate::mail::Body;
+use crate::mutant::{self, Mutant};
 use crate::shard::Shard;
 use crate::stored::After;
 use crate::user::Work;
@@ -129,7 +130,9 @@ impl Shard {
             return;
         }
         let ticket = self.store(ops);
-        if !marks.is_empty() {
+        if mutant::is_on(Mutant::ConfirmedBeforeDurable) {
+            self.settled_durable(marks);
+        } else if !marks.is_empty() {
             self.after(ticket, After::Settled(marks));
         }
     }
@@ -176,6 +179,9 @@ impl Shard {
             let through = std::mem::take(&mut state.members[usize::from(*member)].elided);
             watermarks.push((state.conversation.clone(), through));
             batch.mark(Mark { channel: *channel, member: *member, through });
+        }
+        if mutant::is_on(Mutant::WatermarkLost) {
+            return;
         }
         batch.ops.push(Op::Elide { user: self.users[index].id.clone(), watermarks });
     }

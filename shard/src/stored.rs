@@ -7,6 +7,7 @@
 
 use crate::io::{ConnId, Effect, Ticket};
 use crate::mail::{Body, Outcome, RequestRef};
+use crate::mutant::{self, Mutant};
 use crate::settle::Mark;
 use crate::shard::Shard;
 use iris_protocol::limits::LENGTH_BYTES;
@@ -182,7 +183,10 @@ impl Shard {
     }
 
     fn answer_replay(&mut self, replay: Replay, _proof: &Durable) {
-        let Replay { request, message_id, conversation, row } = replay;
+        let Replay { request, message_id, conversation, mut row } = replay;
+        if mutant::is_on(Mutant::ReplayedWrong) {
+            row.sequence = row.sequence.next();
+        }
         let outcome = Outcome::Accepted { sequence: row.sequence, server_time: row.server_time };
         self.reply(request.shard, Body::Submitted { request, message_id, conversation, outcome });
     }

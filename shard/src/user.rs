@@ -8,6 +8,7 @@
 use crate::arena::Keyed;
 use crate::io::{ConnId, Ticket};
 use crate::mail::RecipientState;
+use crate::mutant::{self, Mutant};
 use crate::rate::Bucket;
 use crate::ring::Ring;
 use foldhash::fast::FixedState;
@@ -299,7 +300,14 @@ impl User {
     // Rule: devices (eliding or deleting an entry needs at least one device)
     /// Everything at or below was acked by every device; `None`: there is no device.
     pub(crate) fn acked_by_all(&self) -> Option<Offset> {
-        self.devices().filter(|device| !device.detached).map(|device| device.cursor).min()
+        let cursors = self.devices().filter(|device| !device.detached);
+        if mutant::is_on(Mutant::DeletedWhenSent) {
+            return cursors.map(|device| device.sent_through).min();
+        }
+        if mutant::is_on(Mutant::OneDeviceIsEnough) {
+            return cursors.map(|device| device.cursor).max();
+        }
+        cursors.map(|device| device.cursor).min()
     }
 
     /// Where a device starts when no other holds entries: behind everything that some device had. What lies below

@@ -6,21 +6,37 @@
 //! - C4: sequences are dense, and each is one message.
 //! - C5: what is applied was sent, by that sender, with that payload, to that conversation.
 //! - C6: an acknowledged message is in the synced image at that moment.
+//! - C8: a connection has no more to acknowledge than its window, a mail ring never more than its room.
 
 use bytes::Bytes;
-use iris_protocol::{ConversationId, MessageId, Sequence, UserId};
-use std::collections::{BTreeMap, BTreeSet};
+use iris_protocol::{ConversationId, MessageId, Offset, Sequence, UserId};
+use iris_shard::io::ConnId;
+use iris_storage::op::Op;
+use marks::MarkChecker;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+mod marks;
 
 /// A claim that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The claim: C1 to C7.
+    /// The claim: C1 to C8.
     pub claim: &'static str,
     /// What was seen.
     pub what: String,
 }
 
 type Place = (ConversationId, Sequence);
+
+/// One connection, as the server's side of the wire saw it.
+#[derive(Default)]
+struct Wire {
+    window: usize,
+    user: Option<UserId>,
+    last: Offset,
+    sequences: BTreeMap<ConversationId, Sequence>,
+    unacked: VecDeque<Offset>,
+}
 
 /// Everything that was seen so far.
 #[derive(Default)]
@@ -30,11 +46,58 @@ pub struct Checker {
     accepted: BTreeMap<Place, MessageId>,
     applied: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
     members: BTreeMap<String, UserId>,
+    wires: BTreeMap<ConnId, Wire>,
+    marks: MarkChecker,
     violations: Vec<Violation>,
     acknowledgements: u64,
 }
 
 impl Checker {
+    /// A device says Hello.
+    pub fn logged_in(&mut self, conn: ConnId, user: &UserId, window: u32) {
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        self.wires.insert(conn, Wire { window, user: Some(user.clone()), ..Wire::default() });
+    }
+
+    /// The process stopped.
+    pub fn stopped(&mut self) {
+        self.wires.clear();
+        self.marks.stopped();
+    }
+
+    /// The server sends a delivery, or an acceptance that counts as one.
+    pub fn delivered(&mut self, conn: ConnId, offset: Offset, place: (&ConversationId, Sequence)) {
+        let (conversation, sequence) = place;
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        let before = std::mem::replace(&mut wire.last, offset);
+        let known = wire.sequences.insert(conversation.clone(), sequence).unwrap_or_default();
+        wire.unacked.push_back(offset);
+        let (unacked, window) = (wire.unacked.len(), wire.window);
+        if let Some(user) = &wire.user {
+            self.marks.delivered(user, offset, place);
+        }
+        if before >= offset {
+            self.violate("C2", format!("{conn:?} was sent offset {offset} after {before}"));
+        }
+        if known >= sequence {
+            self.violate("C2", format!("{conn:?} was sent {conversation} {sequence} after {known}"));
+        }
+        if unacked > window {
+            self.violate(
+                "C8",
+                format!("{conn:?} has {unacked} deliveries to acknowledge, its window is {window}"),
+            );
+        }
+    }
+
+    /// A device's acknowledgement arrives.
+    pub fn acked(&mut self, conn: ConnId, through: Offset) {
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        while wire.unacked.front().is_some_and(|offset| *offset <= through) {
+            wire.unacked.pop_front();
+        }
+    }
+
     /// A device exists.
     pub fn device(&mut self, name: String, user: UserId) {
         self.applied.insert(name.clone(), BTreeMap::new());
@@ -46,8 +109,21 @@ impl Checker {
         self.sent.insert((conversation, id), (sender, payload));
     }
 
+    /// A synced record holds these operations.
+    pub fn recorded(&mut self, ops: &[Op]) {
+        for op in ops {
+            if let Op::Accept { envelope, .. } = op {
+                self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
+            }
+            self.marks.stored(op);
+        }
+        if let Some(forgotten) = self.marks.forgotten() {
+            self.violate("C2", forgotten);
+        }
+    }
+
     /// A synced record holds this message.
-    pub fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
+    fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
         let before = self.durable.insert((conversation.clone(), id), sequence);
         if before.is_some_and(|before| before != sequence) {
             self.violate("C2", format!("{id} in {conversation} was stored as {before:?} and as {sequence}"));

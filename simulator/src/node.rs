@@ -12,8 +12,8 @@ use iris_storage::segment::LogFiles;
 use iris_storage::tables::{MemoryTables, SharedTables};
 use iris_storage::{LogKey, RecordLog, StorageEngine, Vouch};
 
-/// Mail that fits between two shards.
-const MAIL_RING: usize = 1024;
+/// Mail that fits between two shards: little, so that credits run out.
+pub(crate) const MAIL_RING: usize = 64;
 /// Small segments, so that a run passes many.
 const SEGMENT_BYTES: u64 = 512 << 10;
 const RECORD_BYTES_MAX: usize = 192 << 10;
@@ -33,6 +33,8 @@ pub(crate) struct Node {
 #[derive(Clone, Copy)]
 pub(crate) struct Boot {
     pub(crate) shards: u16,
+    /// The generation of the boot before.
+    pub(crate) known: Generation,
     pub(crate) generation: Generation,
     pub(crate) clock: Wall,
     pub(crate) now: Mono,
@@ -50,7 +52,7 @@ impl Node {
         let plan = CorePlan {
             core: shard.0,
             key: LogKey(7).of_core(shard.0),
-            known: Generation(boot.generation.0 - 1),
+            known: boot.known,
             generation: boot.generation,
             durability: Durability::Fsync,
             segment_bytes: SEGMENT_BYTES,

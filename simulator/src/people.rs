@@ -6,6 +6,9 @@ use iris_protocol::{DeviceId, Mono, UserId};
 use iris_shard::io::ConnId;
 use std::time::Duration;
 
+/// Deliveries that a device takes before it has acknowledged them.
+pub(crate) const WINDOW: u32 = 8;
+
 /// One device.
 pub(crate) struct Person {
     pub(crate) user: UserId,
@@ -52,7 +55,7 @@ impl Person {
 
 fn config(jitter_seed: u64) -> SessionConfig {
     SessionConfig {
-        window: 8,
+        window: WINDOW,
         answer_timeout: Duration::from_secs(3),
         backoff: Backoff {
             base: Duration::from_millis(20),

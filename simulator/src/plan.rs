@@ -31,18 +31,23 @@ pub struct Faults {
     pub slow_disk: bool,
     /// A device loses its memory and comes back from its saved state.
     pub devices: bool,
+    /// A core takes no mail for up to 800 ms.
+    pub stalls: bool,
 }
 
 impl Faults {
     /// Everything.
-    pub const ALL: Self = Self { crashes: true, network: true, slow_disk: true, devices: true };
+    pub const ALL: Self = Self { crashes: true, network: true, slow_disk: true, devices: true, stalls: true };
+    /// Nothing.
+    pub const NONE: Self =
+        Self { crashes: false, network: false, slow_disk: false, devices: false, stalls: false };
 
     /// The named ones.
     ///
     /// # Errors
     /// The name that is not a fault.
     pub fn parse(list: &str) -> Result<Self, String> {
-        let mut faults = Self { crashes: false, network: false, slow_disk: false, devices: false };
+        let mut faults = Self::NONE;
         for name in list.split(',').filter(|name| !name.is_empty()) {
             match name {
                 "all" => faults = Self::ALL,
@@ -50,7 +55,10 @@ impl Faults {
                 "network" => faults.network = true,
                 "disk" => faults.slow_disk = true,
                 "device" => faults.devices = true,
-                other => return Err(format!("{other:?} is none of crash, network, disk, device, all")),
+                "stall" => faults.stalls = true,
+                other => {
+                    return Err(format!("{other:?} is none of crash, network, disk, device, stall, all"));
+                }
             }
         }
         Ok(faults)

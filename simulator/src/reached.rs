@@ -43,8 +43,30 @@ reached! {
     device_restarts,
     /// A message was refused for a while and then accepted.
     busy,
+    /// A core took no mail for a while.
+    stalled_cores,
+    /// A shard ran out of credit: sockets were not to be read.
+    backpressure,
+    /// A device's older connection was taken over.
+    takeovers,
+    /// A retry was answered with what was stored.
+    replayed,
+    /// A home had an envelope already.
+    forward_duplicates,
     /// An entry was acknowledged by all before it needed a record.
     elided,
     /// Entries were read back from the tables.
     loads,
+}
+
+impl Reached {
+    /// Takes what a shard counted until its end.
+    pub(crate) fn count(&mut self, counters: &iris_shard::Counters) {
+        self.elided += counters.elided;
+        self.loads += counters.loads;
+        self.backpressure += counters.backpressure;
+        self.takeovers += counters.takeovers;
+        self.replayed += counters.replayed;
+        self.forward_duplicates += counters.forward_duplicates;
+    }
 }

@@ -101,6 +101,8 @@ pub(crate) struct World {
     people: Vec<Person>,
     conns: BTreeMap<ConnId, (usize, usize)>,
     mail_last: BTreeMap<(u16, usize), Mono>,
+    /// Mail on its way, by sender and receiver.
+    mail_count: BTreeMap<(u16, usize), usize>,
     waiting: Vec<VecDeque<(u64, Vec<Op>)>>,
     generation: Generation,
     checker: Checker,
@@ -152,6 +154,7 @@ impl World {
             people: Vec::new(),
             conns: BTreeMap::new(),
             mail_last: BTreeMap::new(),
+            mail_count: BTreeMap::new(),
             waiting: Vec::new(),
             generation: Generation(0),
             checker: Checker::default(),
@@ -359,8 +362,7 @@ impl World {
 
     fn end(mut self, seed: u64, mut violations: Vec<(u64, Violation)>) -> Outcome {
         for node in &self.nodes {
-            self.reached.elided += node.shard.counters().elided;
-            self.reached.loads += node.shard.counters().loads;
+            self.reached.count(node.shard.counters());
         }
         let (micros, simulated) = (self.micros(), self.now.since(BEGIN));
         let unanswered: usize = self.people.iter().map(|person| person.session.unanswered_count()).sum();

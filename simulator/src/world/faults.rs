@@ -7,6 +7,19 @@ use iris_shard::io::Ticket;
 use iris_storage::log::LogWrite;
 use std::collections::VecDeque;
 
+/// The generation that a boot uses.
+#[cfg(feature = "mutants")]
+fn stored_generation(raised: Generation) -> Generation {
+    let is_raised = !iris_shard::mutant::is_on(iris_shard::mutant::Mutant::GenerationNotRaised);
+    if is_raised { raised } else { Generation(1) }
+}
+
+/// The generation that a boot uses.
+#[cfg(not(feature = "mutants"))]
+fn stored_generation(raised: Generation) -> Generation {
+    raised
+}
+
 /// Between two crashes of the process, in microseconds.
 const CRASHES: (u64, u64) = (20_000, 1_500_000);
 /// Between two breaks of connections.
@@ -41,7 +54,8 @@ impl World {
         let clock = self.wall().max(START);
         let boot = Boot {
             shards: self.plan.shards,
-            generation: self.generation,
+            known: stored_generation(Generation(self.generation.0 - 1)),
+            generation: stored_generation(self.generation),
             clock,
             now: self.now,
             limits: self.limits,
@@ -66,8 +80,7 @@ impl World {
         self.reached.power_cut += u64::from(power);
         let mut flying: Vec<Option<LogWrite>> = Vec::new();
         for (node, disk) in self.nodes.iter_mut().zip(&mut self.disks) {
-            self.reached.elided += node.shard.counters().elided;
-            self.reached.loads += node.shard.counters().loads;
+            self.reached.count(node.shard.counters());
             let write = node.writing.take();
             if let Some(write) = &write {
                 self.reached.crash_in_flight += 1;
@@ -79,6 +92,7 @@ impl World {
             flying.push(write);
         }
         self.mail_last.clear();
+        self.mail_count.clear();
         self.boot_after(&flying);
         if !self.calm {
             self.plan_in(CRASHES.0, CRASHES.1, Happening::Crash);
@@ -99,6 +113,7 @@ impl World {
         }
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         self.conns.clear();
+        self.checker.stopped();
         for person in 0..self.people.len() {
             self.people[person].conn = None;
             let now = self.now;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use iris_protocol::frame::{body_length, decode_client, decode_server, encode_client};
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
 use iris_protocol::wire::client_frame::Frame;
-use iris_protocol::{Generation, Mono};
+use iris_protocol::{Generation, Mono, Offset};
 use iris_shard::io::{ConnId, Input, Login};
 use std::time::Duration;
 
@@ -59,6 +59,15 @@ impl World {
         let Ok(frame) = decode_client(body) else {
             return self.checker.violate("C5", "a client's frame does not decode".to_owned());
         };
+        match &frame.frame {
+            Some(Frame::Hello(hello)) => {
+                let user = self.people[person].user.clone();
+                self.checker.logged_in(conn, &user, hello.window);
+            }
+            Some(Frame::Ack(ack)) => self.checker.acked(conn, Offset(ack.through_offset)),
+            Some(Frame::Send(send)) => self.checker.acked(conn, Offset(send.ack_through.unwrap_or(0))),
+            Some(_) | None => {}
+        }
         let input = match frame.frame {
             Some(Frame::Hello(hello)) => {
                 let (user, device) = (self.people[person].user.clone(), self.people[person].device.clone());

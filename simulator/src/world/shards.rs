@@ -1,13 +1,13 @@
 //! The process: inputs and effects of its shards, its logs, its mail.
 
 use super::{Happening, World};
+use crate::node::MAIL_RING;
 use iris_protocol::frame::{encode_deliver, encode_server};
 use iris_protocol::wire::{Close, server_frame};
-use iris_protocol::{Generation, MessageId, Mono, Sequence, ShardId};
+use iris_protocol::{ConversationId, Generation, MessageId, Mono, Offset, Sequence, ShardId};
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
-use iris_storage::op::Op;
 use std::time::Duration;
 
 /// A sync in microseconds, on a good day and on a bad one.
@@ -15,6 +15,8 @@ const SYNC: (u64, u64) = (100, 400);
 const SLOW_SYNC: (u64, u64) = (1_000, 200_000);
 /// Mail and reads in microseconds.
 const HOP: (u64, u64) = (1, 300);
+/// Mail to a core that stalls, in microseconds: what follows waits behind it.
+const STALL: (u64, u64) = (1_000, 800_000);
 /// The shortest time between two ticks of a shard.
 const TICK: Duration = Duration::from_micros(10);
 
@@ -49,6 +51,8 @@ impl World {
                 let mut bytes = Vec::new();
                 match frame {
                     Frame::Deliver { offset, previous, envelope } => {
+                        let place = (&envelope.conversation, envelope.sequence);
+                        self.checker.delivered(conn, offset, place);
                         encode_deliver(offset, previous, &envelope, &mut bytes);
                     }
                     Frame::Other(frame) => encode_server(frame, &mut bytes),
@@ -56,6 +60,12 @@ impl World {
                 self.send_to_device(conn, bytes);
             }
             Effect::Accept { conn, accepted } => {
+                if let (Some(offset), Ok(conversation)) =
+                    (accepted.offset, ConversationId::parse(&accepted.conversation))
+                {
+                    let place = (&conversation, Sequence(accepted.sequence));
+                    self.checker.delivered(conn, Offset(offset), place);
+                }
                 match MessageId::parse(&accepted.message_id) {
                     Ok(id) => {
                         self.checker.acknowledged(&accepted.conversation, id, Sequence(accepted.sequence));
@@ -87,10 +97,21 @@ impl World {
             Effect::Mail { to, mail } => {
                 let from = u16::try_from(shard).unwrap_or(u16::MAX);
                 let to = usize::from(to.0);
-                let delay = Duration::from_micros(self.random.within(HOP.0, HOP.1));
+                let is_stalled = self.plan.faults.stalls && !self.calm && self.random.one_in(500);
+                self.reached.stalled_cores += u64::from(is_stalled);
+                let (least, most) = if is_stalled { STALL } else { HOP };
+                let delay = Duration::from_micros(self.random.within(least, most));
                 let last = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
                 let at = self.now.after(delay).max(last);
                 self.mail_last.insert((from, to), at);
+                let count = self.mail_count.entry((from, to)).or_default();
+                *count += 1;
+                if *count > MAIL_RING {
+                    let what = format!(
+                        "{count} pieces of mail from shard {from} to shard {to}, the ring has {MAIL_RING}"
+                    );
+                    self.checker.violate("C8", what);
+                }
                 self.plan_at(at, Happening::Mail { from, to, boot, mail: Box::new(mail) });
             }
         }
@@ -124,11 +145,7 @@ impl World {
     pub(super) fn now_durable(&mut self, shard: usize, through: Ticket) {
         while self.waiting[shard].front().is_some_and(|(ticket, _)| *ticket <= through.0) {
             let ops = self.waiting[shard].pop_front().map(|(_, ops)| ops).unwrap_or_default();
-            for op in ops {
-                if let Op::Accept { envelope, .. } = op {
-                    self.checker.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
-                }
-            }
+            self.checker.recorded(&ops);
         }
     }
 
@@ -143,6 +160,9 @@ impl World {
 
     pub(super) fn mail(&mut self, from: u16, to: usize, boot: Generation, mail: Mail) {
         if boot == self.generation {
+            if let Some(count) = self.mail_count.get_mut(&(from, to)) {
+                *count -= 1;
+            }
             self.input(to, Input::Mail { from: ShardId(from), mail });
         }
     }

@@ -1,0 +1,100 @@
+//! Rules of the shard switched off, one at a time, so that the simulator's checkers prove that they would notice.
+//!
+//! Only with feature `mutants`, which no shipped program has: without it every question is answered at compile time, with no.
+//!
+//! Invariants
+//! - Each mutant breaks one rule, in one place, and nothing else.
+
+/// How often a mutant that spoils single messages does so: once in so many.
+pub(crate) const RARELY: u64 = 200;
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A rule that is off.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $($(#[$doc])* $name,)* }
+
+        impl Mutant {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A message is acknowledged and forwarded before its record is durable.
+    AckBeforeStored,
+    /// One accepted message in many is left out of an inbox.
+    MessageDropped,
+    /// Two deliveries in many change places.
+    DeliveriesSwapped,
+    /// One delivery in many is sent twice.
+    DeliveredTwice,
+    /// One delivery in many goes to somebody else's connection.
+    DeliveredToStranger,
+    /// One payload in many is altered.
+    PayloadAltered,
+    /// A sequence is left out now and then.
+    SequenceSkipped,
+    /// A retry is answered with another sequence.
+    ReplayedWrong,
+    /// An envelope that the watermark says is known is taken again.
+    WatermarkIgnored,
+    /// A known envelope is ignored without a confirmation.
+    KnownNotConfirmed,
+    /// The watermark of an entry that needed no record is not recorded.
+    WatermarkLost,
+    /// A home confirms what is not durable yet.
+    ConfirmedBeforeDurable,
+    /// What was accepted before a stop is not forwarded after it.
+    OutboxForgotten,
+    /// An id whose record is in flight counts as unknown.
+    InFlightUnknown,
+    /// After a boot, ids that are not in memory count as new.
+    HorizonAtZero,
+    /// An entry leaves the inbox when it was sent.
+    DeletedWhenSent,
+    /// An entry leaves the inbox when one device has it.
+    OneDeviceIsEnough,
+    /// A device gets more than its window.
+    WindowIgnored,
+    /// Mail is sent without credits.
+    CreditsIgnored,
+    /// A boot does not raise the generation.
+    GenerationNotRaised,
+}
+
+#[cfg(feature = "mutants")]
+mod active {
+    use super::Mutant;
+    use std::sync::OnceLock;
+
+    static ACTIVE: OnceLock<Mutant> = OnceLock::new();
+
+    /// Breaks a rule for the rest of the process.
+    ///
+    /// # Panics
+    /// If another one is broken already: a process judges one.
+    pub fn switch_on(mutant: Mutant) {
+        assert!(*ACTIVE.get_or_init(|| mutant) == mutant, "two mutants in one process");
+    }
+
+    /// True if this rule is off.
+    pub fn is_on(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(&mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use active::{is_on, switch_on};
+
+/// True if this rule is off: never, in what is shipped.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is_on(_: Mutant) -> bool {
+    false
+}
