@@ -6,6 +6,7 @@
 
 use crate::ack::{Claim, judge_offset};
 use crate::io::{ConnId, Login};
+use crate::mutant::{self, Mutant};
 use crate::session::{Arrival, Phase, READ_LOGIN, Session};
 use crate::shard::{DRAIN_TIME, Shard};
 use crate::stored::After;
@@ -93,7 +94,8 @@ impl Shard {
         let wall = self.wall();
         let state = &mut self.users[user];
         let is_first = !state.has_active_device();
-        let cursor = if is_first { state.unclaimed_start() } else { state.row.last_offset };
+        let starts_at_oldest = is_first && !mutant::is_on(Mutant::FirstDeviceAtEnd);
+        let cursor = if starts_at_oldest { state.unclaimed_start() } else { state.row.last_offset };
         state.add_device(Device {
             id,
             cursor,
@@ -151,7 +153,7 @@ impl Shard {
         if is_jump {
             self.purge(user);
         }
-        if is_durable {
+        if is_durable || mutant::is_on(Mutant::LinkNotDurable) {
             self.list_user(user);
             return self.welcome(index);
         }

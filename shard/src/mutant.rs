@@ -63,6 +63,12 @@ mutants! {
     OneDeviceIsEnough,
     /// A device gets more than its window.
     WindowIgnored,
+    /// A device is welcomed before its row is durable.
+    LinkNotDurable,
+    /// A user without devices keeps no inbox.
+    UnclaimedDropped,
+    /// The first device of a user starts behind what waits for it.
+    FirstDeviceAtEnd,
     /// Mail is sent without credits.
     CreditsIgnored,
     /// A boot does not raise the generation.

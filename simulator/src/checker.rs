@@ -46,6 +46,8 @@ pub struct Checker {
     accepted: BTreeMap<Place, MessageId>,
     applied: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
     members: BTreeMap<String, UserId>,
+    /// Linked devices, with the last sequence of each conversation when they were.
+    floors: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
     wires: BTreeMap<ConnId, Wire>,
     marks: MarkChecker,
     violations: Vec<Violation>,
@@ -98,7 +100,7 @@ impl Checker {
         }
     }
 
-    /// A device exists.
+    /// A device exists. It gets messages once it is linked.
     pub fn device(&mut self, name: String, user: UserId) {
         self.applied.insert(name.clone(), BTreeMap::new());
         self.members.insert(name, user);
@@ -115,11 +117,35 @@ impl Checker {
             if let Op::Accept { envelope, .. } = op {
                 self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
             }
+            if let Op::Cursor { user, device, .. } = op {
+                self.linked(user, format!("{user}/{device}"));
+            }
             self.marks.stored(op);
         }
         if let Some(forgotten) = self.marks.forgotten() {
             self.violate("C2", forgotten);
         }
+    }
+
+    /// A synced record holds a device. The first one of its user has everything from the first message on, another one
+    /// what is stored from now on.
+    pub fn linked(&mut self, user: &UserId, device: String) {
+        if self.floors.contains_key(&device) {
+            return;
+        }
+        let is_first = !self.floors.keys().any(|other| self.members.get(other) == Some(user));
+        let floor = if is_first { BTreeMap::new() } else { self.last_stored() };
+        self.floors.insert(device, floor);
+    }
+
+    /// The last sequence of each conversation on the disk.
+    fn last_stored(&self) -> BTreeMap<ConversationId, Sequence> {
+        let mut last: BTreeMap<ConversationId, Sequence> = BTreeMap::new();
+        for ((conversation, _), sequence) in &self.durable {
+            let highest = last.entry(conversation.clone()).or_default();
+            *highest = (*highest).max(*sequence);
+        }
+        last
     }
 
     /// A synced record holds this message.
@@ -158,9 +184,25 @@ impl Checker {
     ) {
         let (conversation, sequence) = place;
         let Some(last) = self.applied.get_mut(device) else { return };
-        let before = last.insert(conversation.clone(), sequence).unwrap_or_default();
-        if before.next() != sequence {
-            self.violate("C3", format!("{device} applied {conversation} {sequence} after {before}"));
+        let before = last.insert(conversation.clone(), sequence);
+        match (before, self.floors.get(device)) {
+            (_, None) => {
+                let what = format!("{device} got {conversation} {sequence} and is not linked on the disk");
+                self.violate("C6", what);
+            }
+            (Some(before), Some(_)) if before.next() != sequence => {
+                self.violate("C3", format!("{device} applied {conversation} {sequence} after {before}"));
+            }
+            (None, Some(floor)) => {
+                // What was stored before it was linked may come, then everything.
+                let floor = floor.get(conversation).copied().unwrap_or_default();
+                if sequence > floor.next() {
+                    let what =
+                        format!("{device} begins {conversation} at {sequence}, it was linked at {floor}");
+                    self.violate("C1", what);
+                }
+            }
+            (Some(_), Some(_)) => {}
         }
         let user = self.members.get(device);
         match self.sent.get(&(conversation.clone(), id)) {
@@ -190,15 +232,13 @@ impl Checker {
 
     /// The first device that lacks something.
     fn missing(&self) -> Option<String> {
-        let mut last: BTreeMap<&ConversationId, Sequence> = BTreeMap::new();
-        for ((conversation, _), sequence) in &self.durable {
-            let highest = last.entry(conversation).or_default();
-            *highest = (*highest).max(*sequence);
-        }
+        let last = self.last_stored();
         for (device, applied) in &self.applied {
-            let user = self.members.get(device)?;
+            let (Some(user), Some(floor)) = (self.members.get(device), self.floors.get(device)) else {
+                continue;
+            };
             for (conversation, sequence) in &last {
-                let has = applied.get(conversation).copied().unwrap_or_default();
+                let has = applied.get(conversation).or(floor.get(conversation)).copied().unwrap_or_default();
                 if conversation.is_direct_member(user) && has < *sequence {
                     return Some(format!("{device} has {conversation} through {has}, stored is {sequence}"));
                 }

@@ -29,7 +29,7 @@ struct Cli {
     /// Devices of each user.
     #[arg(long, default_value_t = 2)]
     devices: u64,
-    /// Which faults: a list of crash, network, disk, device, stall, or all.
+    /// Which faults: a list of crash, network, disk, device, stall, link, or all.
     #[arg(long, default_value = "all", value_parser = Faults::parse)]
     fault: Faults,
     /// One JSON object at the end.
@@ -79,11 +79,24 @@ fn main() -> ExitCode {
         sum.add(outcome);
         progress(seed - from + 1, to - from);
     }
-    report(&cli, &sum, started.elapsed().as_secs_f64());
-    if sum.failed.is_empty() && sum.indeterminate.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let unreached = sum.unreached(&cli);
+    report(&cli, &sum, &unreached, started.elapsed().as_secs_f64());
+    let is_good = sum.failed.is_empty() && sum.indeterminate.is_empty() && unreached.is_empty();
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// A batch of so many seeds, with every fault, must reach every rare state: otherwise its silence proves nothing (C12).
+const SEEDS_THAT_REACH: u64 = 500;
+
 impl Sum {
+    /// Rare states that a batch should have reached and did not.
+    fn unreached(&self, cli: &Cli) -> Vec<&'static str> {
+        if self.seeds < SEEDS_THAT_REACH || cli.fault != Faults::ALL {
+            return Vec::new();
+        }
+        self.reached.list().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
+    }
+
     fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
         self.messages += outcome.messages;
@@ -103,7 +116,7 @@ fn progress(done: u64, all: u64) {
     }
 }
 
-fn report(cli: &Cli, sum: &Sum, seconds: f64) {
+fn report(cli: &Cli, sum: &Sum, unreached: &[&str], seconds: f64) {
     let mut out = std::io::stdout().lock();
     let reached: Vec<_> = sum.reached.list();
     #[allow(clippy::cast_precision_loss, reason = "a bound to three digits")]
@@ -120,6 +133,7 @@ fn report(cli: &Cli, sum: &Sum, seconds: f64) {
                 "seeds": sum.seeds, "messages": sum.messages, "acknowledgements": sum.acknowledgements,
                 "steps": sum.steps, "simulated_seconds": sum.simulated_seconds, "seconds": seconds,
                 "reached": reached, "failed": failed, "indeterminate": sum.indeterminate,
+                "unreached": unreached,
                 "failure_rate_below": bound,
             })
         )
@@ -130,6 +144,9 @@ fn report(cli: &Cli, sum: &Sum, seconds: f64) {
             sum.seeds, sum.messages, sum.acknowledgements, sum.steps, sum.simulated_seconds
         )
         .and_then(|()| writeln!(out, "reached: {reached:?}"))
+        .and_then(|()| {
+            if unreached.is_empty() { Ok(()) } else { writeln!(out, "never reached (C12): {unreached:?}") }
+        })
         .and_then(|()| tell_failures(&mut out, cli, sum, bound))
     };
 }

@@ -33,14 +33,23 @@ pub struct Faults {
     pub devices: bool,
     /// A core takes no mail for up to 800 ms.
     pub stalls: bool,
+    /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
+    pub late_links: bool,
 }
 
 impl Faults {
     /// Everything.
-    pub const ALL: Self = Self { crashes: true, network: true, slow_disk: true, devices: true, stalls: true };
+    pub const ALL: Self =
+        Self { crashes: true, network: true, slow_disk: true, devices: true, stalls: true, late_links: true };
     /// Nothing.
-    pub const NONE: Self =
-        Self { crashes: false, network: false, slow_disk: false, devices: false, stalls: false };
+    pub const NONE: Self = Self {
+        crashes: false,
+        network: false,
+        slow_disk: false,
+        devices: false,
+        stalls: false,
+        late_links: false,
+    };
 
     /// The named ones.
     ///
@@ -56,8 +65,11 @@ impl Faults {
                 "disk" => faults.slow_disk = true,
                 "device" => faults.devices = true,
                 "stall" => faults.stalls = true,
+                "link" => faults.late_links = true,
                 other => {
-                    return Err(format!("{other:?} is none of crash, network, disk, device, stall, all"));
+                    return Err(format!(
+                        "{other:?} is none of crash, network, disk, device, stall, link, all"
+                    ));
                 }
             }
         }

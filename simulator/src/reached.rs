@@ -43,6 +43,8 @@ reached! {
     device_restarts,
     /// A message was refused for a while and then accepted.
     busy,
+    /// A stop was aimed at a device's link.
+    crash_at_link,
     /// A core took no mail for a while.
     stalled_cores,
     /// A shard ran out of credit: sockets were not to be read.

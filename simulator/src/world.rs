@@ -31,6 +31,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// 2026-01-01 in ms since 1970.
 const START: Wall = Wall(1_767_225_600_000);
+/// When late devices are linked, in microseconds: messages flow since 2 s.
+const LATE: (u64, u64) = (2_100_000, 3_500_000);
+/// A stop that aims at the moment after a late device's first words, in microseconds.
+const AFTER_LINK: (u64, u64) = (0, 40_000);
 /// Simulated time starts here, so that "never" can be 0.
 const BEGIN: Mono = Mono(1_000_000_000);
 
@@ -183,15 +187,26 @@ impl World {
                 let person = Person::new(user.clone(), device, jitter);
                 self.checker.device(person.name(), user);
                 self.people.push(person);
-                // Every device is linked before the first message, so that each must see all of them.
                 let person = self.people.len() - 1;
-                self.plan_in(0, 1_000, Happening::Connect { person });
+                let (from, to) = if self.is_late(person) { LATE } else { (0, 1_000) };
+                self.plan_in(from, to, Happening::Connect { person });
             }
         }
         for person in 0..self.people.len() {
-            self.plan_in(2_000_000, 3_000_000, Happening::Compose { person });
+            let (from, to) =
+                if self.is_late(person) { (LATE.1, LATE.1 + 500_000) } else { (2_000_000, 3_000_000) };
+            self.plan_in(from, to, Happening::Compose { person });
         }
         self.plan_faults();
+    }
+
+    /// True for the devices of the last user and for the last device of the one before: they are linked late.
+    fn is_late(&self, person: usize) -> bool {
+        let devices = usize::try_from(self.plan.devices).unwrap_or(usize::MAX);
+        let users = usize::try_from(self.plan.users).unwrap_or(usize::MAX);
+        let (user, device) = (person / devices, person % devices);
+        let is_last = user + 1 == users || (user + 2 == users && device > 0 && device + 1 == devices);
+        self.plan.faults.late_links && user > 0 && is_last
     }
 
     /// Something happens between `from` and `to` microseconds from now.
@@ -210,7 +225,13 @@ impl World {
         self.note(&happening);
         match happening {
             Happening::Compose { person } => self.compose(person),
-            Happening::Connect { person } => self.connect(person),
+            Happening::Connect { person } => {
+                self.connect(person);
+                if self.is_late(person) && self.plan.faults.crashes && !self.calm && self.random.one_in(3) {
+                    self.reached.crash_at_link += 1;
+                    self.plan_in(AFTER_LINK.0, AFTER_LINK.1, Happening::Crash);
+                }
+            }
             Happening::ToServer { person, conn, body } => self.take_at_server(person, conn, body),
             Happening::ToPerson { person, conn, body } => self.take_at_device(person, conn, body),
             Happening::Gone { shard, conn, boot } => self.gone(shard, conn, boot),
