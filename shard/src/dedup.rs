@@ -81,10 +81,14 @@ pub(crate) struct Dedup {
 }
 
 impl Dedup {
-    pub(crate) fn new(seed: u64, today: u32, boot: &BootState) -> Self {
+    pub(crate) fn new(seed: u64, clock: Wall, boot: &BootState) -> Self {
         let mut slots = vec![SlotState::default(); usize::from(SLOTS)];
         for (slot, floor_day, highest) in &boot.floors {
-            let highest = if mutant::is_on(Mutant::HorizonAtZero) { &Wall(0) } else { highest };
+            let highest = match highest {
+                _ if mutant::is_on(Mutant::HorizonAtZero) => &Wall(0),
+                _ if mutant::is_on(Mutant::HorizonAtClock) => &clock,
+                stored => stored,
+            };
             // Rule: dedup (the horizon starts at the highest id time ever stored, never at the clock)
             slots[usize::from(slot.number())] =
                 SlotState { asks_through: *highest, horizon: *highest, floor_day: *floor_day };
@@ -97,7 +101,7 @@ impl Dedup {
             slots,
             filter: Vec::new(),
             filter_ids: 0,
-            rows: BTreeMap::from([(today, boot.dedup_rows)]),
+            rows: BTreeMap::from([(clock.day(), boot.dedup_rows)]),
             rows_total: boot.dedup_rows,
         }
     }

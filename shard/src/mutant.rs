@@ -57,6 +57,8 @@ mutants! {
     InFlightUnknown,
     /// After a boot, ids that are not in memory count as new.
     HorizonAtZero,
+    /// After a boot, ids younger than the shard clock count as new.
+    HorizonAtClock,
     /// An entry leaves the inbox when it was sent.
     DeletedWhenSent,
     /// An entry leaves the inbox when one device has it.

@@ -109,7 +109,7 @@ impl Shard {
             channels: Arena::new(seed),
             conversations: Arena::new(seed),
             recipients: Arena::new(seed),
-            dedup: Dedup::new(seed, config.clock.day(), &boot),
+            dedup: Dedup::new(seed, config.clock, &boot),
             peers,
             tickets: Tickets::default(),
             loads: Loads::new(),

@@ -29,7 +29,7 @@ struct Cli {
     /// Devices of each user.
     #[arg(long, default_value_t = 2)]
     devices: u64,
-    /// Which faults: a list of crash, network, disk, device, stall, link, or all.
+    /// Which faults: a list of crash, network, disk, device, stall, link, clock, or all.
     #[arg(long, default_value = "all", value_parser = Faults::parse)]
     fault: Faults,
     /// One JSON object at the end.
@@ -161,8 +161,13 @@ fn tell_failures(out: &mut impl Write, cli: &Cli, sum: &Sum, bound: f64) -> std:
         }
         writeln!(
             out,
-            "  again: iris-simulator --seed {} --ops {} --shards {} --users {} --devices {}",
-            outcome.seed, cli.ops, cli.shards, cli.users, cli.devices
+            "  again: iris-simulator --seed {} --ops {} --shards {} --users {} --devices {} --fault {:?}",
+            outcome.seed,
+            cli.ops,
+            cli.shards,
+            cli.users,
+            cli.devices,
+            cli.fault.list()
         )?;
     }
     for seed in &sum.indeterminate {

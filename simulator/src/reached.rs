@@ -45,6 +45,8 @@ reached! {
     busy,
     /// A stop was aimed at a device's link.
     crash_at_link,
+    /// A boot's clock was behind the devices'.
+    clock_behind,
     /// A core took no mail for a while.
     stalled_cores,
     /// A shard ran out of credit: sockets were not to be read.

@@ -23,7 +23,7 @@ fn row(sequence: u64) -> DedupRow {
 /// Seen to fail when: `forget_oldest` does not raise the horizon, or does not feed the filter.
 #[test]
 fn an_id_that_left_memory_is_asked_for_and_a_new_one_is_not() {
-    let mut dedup = Dedup::new(7, 0, &BootState::default());
+    let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
     let conversation = conversation(1);
     let slot = conversation.slot();
     let count = DEDUP_MEMORY_MAX as u64 + 1000;
@@ -45,7 +45,7 @@ fn an_id_that_left_memory_is_asked_for_and_a_new_one_is_not() {
 /// Seen to fail when: the sender is left out of the comparison.
 #[test]
 fn the_same_id_of_the_other_member_is_another_key() {
-    let mut dedup = Dedup::new(7, 0, &BootState::default());
+    let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
     let conversation = conversation(1);
     let slot = conversation.slot();
     let message_id = id(1000, 1);
@@ -60,7 +60,7 @@ fn the_same_id_of_the_other_member_is_another_key() {
 #[test]
 fn a_floor_never_falls() {
     let boot = BootState { floors: vec![(Slot::new(3).unwrap(), 100, Wall(5))], ..BootState::default() };
-    let mut dedup = Dedup::new(7, 0, &boot);
+    let mut dedup = Dedup::new(7, Wall(0), &boot);
     let slot = Slot::new(3).unwrap();
     assert!(!dedup.raise_floor(slot, 99));
     assert_eq!(dedup.floor_day(slot), 100);
@@ -73,7 +73,8 @@ fn a_floor_never_falls() {
 #[test]
 fn rows_are_counted_by_day_and_leave_with_their_day() {
     let day = 86_400_000;
-    let mut dedup = Dedup::new(7, 10, &BootState { dedup_rows: 5, ..BootState::default() });
+    let mut dedup =
+        Dedup::new(7, Wall(10 * 86_400_000), &BootState { dedup_rows: 5, ..BootState::default() });
     let conversation = conversation(1);
     for number in 0..3 {
         let key = Key { conversation: &conversation, sender: 0, message_id: id(12 * day, number) };

@@ -58,7 +58,14 @@ impl MarkChecker {
                 }
                 Entry::Gap { conversation, through, .. } => self.raise(user, conversation, *through),
             },
-            _ => {}
+            Op::Unlink { user, device } => {
+                self.users.entry(user.clone()).or_default().cursors.remove(device);
+            }
+            Op::Accept { .. }
+            | Op::Confirm { .. }
+            | Op::Remove { .. }
+            | Op::User { .. }
+            | Op::DedupFloor { .. } => {}
         }
     }
 

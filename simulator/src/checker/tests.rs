@@ -47,6 +47,7 @@ fn a_run_without_faults_has_no_violation() {
     assert!(claims(checker).is_empty());
 }
 
+/// Proves: G-SIM-2 (a lost message)
 #[test]
 fn a_lost_message_is_c1() {
     let (mut checker, conversation) = checker();
@@ -55,6 +56,7 @@ fn a_lost_message_is_c1() {
     assert_eq!(claims(checker), ["C1"]);
 }
 
+/// Proves: G-SIM-2 (order)
 #[test]
 fn a_message_applied_twice_or_out_of_order_is_c3() {
     for order in [[1, 1], [2, 1]] {
@@ -66,6 +68,7 @@ fn a_message_applied_twice_or_out_of_order_is_c3() {
     }
 }
 
+/// Proves: G-SIM-2 (one sequence for a message)
 #[test]
 fn a_message_stored_under_two_sequences_is_c2() {
     let (mut checker, conversation) = checker();
@@ -73,6 +76,7 @@ fn a_message_stored_under_two_sequences_is_c2() {
     assert!(claims(checker).contains(&"C2"));
 }
 
+/// Proves: G-SIM-2 (dense sequences)
 #[test]
 fn two_messages_at_one_place_and_a_hole_are_c4() {
     let (mut checker, conversation) = checker();
@@ -83,6 +87,7 @@ fn two_messages_at_one_place_and_a_hole_are_c4() {
     assert!(claims(checker).contains(&"C4"));
 }
 
+/// Proves: G-SIM-2 (nothing else, nobody else)
 #[test]
 fn a_phantom_an_altered_payload_and_a_leak_are_c5() {
     let (mut checker, conversation) = checker();
@@ -98,6 +103,7 @@ fn a_phantom_an_altered_payload_and_a_leak_are_c5() {
     assert!(claims(checker).contains(&"C5"));
 }
 
+/// Proves: G-SIM-2 (acknowledged means stored)
 #[test]
 fn an_acknowledgement_before_the_disk_is_c6() {
     let (mut checker, conversation) = checker();
@@ -106,6 +112,7 @@ fn an_acknowledgement_before_the_disk_is_c6() {
     assert!(claims(checker).contains(&"C6"));
 }
 
+/// Proves: G-SIM-2 (a link is stored before it is used)
 #[test]
 fn a_delivery_before_the_link_is_on_the_disk_is_c6() {
     let (mut checker, conversation) = checker();
@@ -115,6 +122,7 @@ fn a_delivery_before_the_link_is_on_the_disk_is_c6() {
     assert!(claims(checker).contains(&"C6"));
 }
 
+/// Proves: G-SIM-2 (late links)
 /// A second device has what is stored after its link, and may have the last of what was there before.
 #[test]
 fn a_hole_behind_a_late_link_is_c1() {
@@ -137,6 +145,7 @@ fn a_hole_behind_a_late_link_is_c1() {
     }
 }
 
+/// Proves: G-SIM-2 (wire and window)
 /// Offsets and sequences rise on a connection, and no more is unacknowledged than its window.
 #[test]
 fn what_a_wire_must_not_show() {
@@ -156,6 +165,7 @@ fn what_a_wire_must_not_show() {
     assert_eq!(wire(&[(1, 1), (2, 1)], 1), Some("C2"));
 }
 
+/// Proves: G-SIM-2 (watermarks)
 /// What every device has for good must be known for good, in the same record at the latest.
 #[test]
 fn a_cursor_beyond_the_watermark_is_c2() {

@@ -1,8 +1,8 @@
 //! What goes wrong, when the seed says so.
 
-use super::{Happening, START, World};
+use super::{Happening, World};
 use crate::node::{Boot, Node};
-use iris_protocol::{Generation, ShardId};
+use iris_protocol::{Generation, ShardId, Wall};
 use iris_shard::io::Ticket;
 use iris_storage::log::LogWrite;
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ fn stored_generation(raised: Generation) -> Generation {
     raised
 }
 
+/// A server's clock is off by at most this: ids five minutes ahead of it are refused.
+const CLOCK_OFF_MS: u64 = 240_000;
 /// Between two crashes of the process, in microseconds.
 const CRASHES: (u64, u64) = (20_000, 1_500_000);
 /// Between two breaks of connections.
@@ -48,10 +50,24 @@ impl World {
         self.random.index(self.people.len())
     }
 
+    /// What the server's clock shows at a boot: never less than what was persisted.
+    fn boot_clock(&mut self) -> Wall {
+        let off_ms = if self.plan.faults.clock && !self.calm {
+            self.random.below(2 * CLOCK_OFF_MS)
+        } else {
+            CLOCK_OFF_MS
+        };
+        self.reached.clock_behind += u64::from(off_ms < CLOCK_OFF_MS);
+        let shown = Wall(self.wall().after_ms(off_ms).0 - CLOCK_OFF_MS);
+        // The process writes its clock down now and then: what the last one showed at its boot is there for certain.
+        self.clock_persisted = self.clock_persisted.max(shown);
+        self.clock_persisted
+    }
+
     /// All shards open their disks.
     pub(super) fn boot(&mut self) {
         self.generation = Generation(self.generation.0 + 1);
-        let clock = self.wall().max(START);
+        let clock = self.boot_clock();
         let boot = Boot {
             shards: self.plan.shards,
             known: stored_generation(Generation(self.generation.0 - 1)),

@@ -101,8 +101,8 @@ impl World {
                 self.reached.stalled_cores += u64::from(is_stalled);
                 let (least, most) = if is_stalled { STALL } else { HOP };
                 let delay = Duration::from_micros(self.random.within(least, most));
-                let last = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
-                let at = self.now.after(delay).max(last);
+                let before = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
+                let at = self.now.after(delay).max(before);
                 self.mail_last.insert((from, to), at);
                 let count = self.mail_count.entry((from, to)).or_default();
                 *count += 1;
