@@ -10,6 +10,7 @@ pub mod mail;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 #[cfg(not(feature = "mutants"))]
+#[allow(dead_code, unreachable_pub, reason = "without the feature nobody can switch anything off")]
 mod mutant;
 pub mod placement;
 

@@ -29,3 +29,5 @@ mod order;
 mod schedules;
 #[path = "rules/sessions.rs"]
 mod sessions;
+#[path = "rules/strays.rs"]
+mod strays;
