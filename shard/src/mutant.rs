@@ -71,6 +71,8 @@ mutants! {
     UnclaimedDropped,
     /// The first device of a user starts behind what waits for it.
     FirstDeviceAtEnd,
+    /// Messages are accepted although the disk has no room.
+    FullDiskIgnored,
     /// Mail is sent without credits.
     CreditsIgnored,
     /// A boot does not raise the generation.

@@ -176,7 +176,7 @@ impl Shard {
         if minted_at.after_ms(window_ms) < wall || minted_at.day() < self.dedup.floor_day(slot) {
             return Some(RejectCode::MessageIdTooOld);
         }
-        if !self.has_storage_room {
+        if !self.has_storage_room && !mutant::is_on(Mutant::FullDiskIgnored) {
             return Some(RejectCode::StorageFull);
         }
         (self.dedup.rows() >= self.config.limits.dedup_rows).then_some(RejectCode::Busy)

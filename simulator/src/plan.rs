@@ -33,6 +33,8 @@ pub struct Faults {
     pub devices: bool,
     /// A core takes no mail for up to 800 ms.
     pub stalls: bool,
+    /// A disk has no room for a while.
+    pub full_disk: bool,
     /// The server's clock is up to four minutes off, another way after each boot.
     pub clock: bool,
     /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
@@ -47,6 +49,7 @@ impl Faults {
         slow_disk: true,
         devices: true,
         stalls: true,
+        full_disk: true,
         clock: true,
         late_links: true,
     };
@@ -57,6 +60,7 @@ impl Faults {
         slow_disk: false,
         devices: false,
         stalls: false,
+        full_disk: false,
         clock: false,
         late_links: false,
     };
@@ -73,6 +77,7 @@ impl Faults {
             (self.devices, "device"),
             (self.stalls, "stall"),
             (self.clock, "clock"),
+            (self.full_disk, "full"),
             (self.late_links, "link"),
         ];
         let named: Vec<_> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
@@ -95,9 +100,10 @@ impl Faults {
                 "stall" => faults.stalls = true,
                 "link" => faults.late_links = true,
                 "clock" => faults.clock = true,
+                "full" => faults.full_disk = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is none of crash, network, disk, device, stall, link, clock, all"
+                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, all"
                     ));
                 }
             }
@@ -120,7 +126,7 @@ mod tests {
     /// Seen to fail when: a name is left out of the list.
     #[test]
     fn a_list_of_faults_names_the_same_faults() {
-        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link"] {
+        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full"] {
             let faults = Faults::parse(list).unwrap();
             assert_eq!(Faults::parse(&faults.list()), Ok(faults), "{list}");
         }

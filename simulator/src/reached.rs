@@ -47,6 +47,8 @@ reached! {
     crash_at_link,
     /// A boot's clock was behind the devices'.
     clock_behind,
+    /// A disk had no room for a while.
+    full_disks,
     /// A core took no mail for a while.
     stalled_cores,
     /// A shard ran out of credit: sockets were not to be read.

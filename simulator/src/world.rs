@@ -70,6 +70,8 @@ pub(crate) enum Happening {
     NextBreak { person: usize },
     /// A device stops and comes back.
     Restart { person: usize },
+    /// A shard's disk has no room any more, or has room again.
+    Room { shard: usize, boot: Generation, available: bool },
 }
 
 /// How a run ended.
@@ -108,6 +110,8 @@ pub(crate) struct World {
     /// Mail on its way, by sender and receiver.
     mail_count: BTreeMap<(u16, usize), usize>,
     waiting: Vec<VecDeque<(u64, Vec<Op>)>>,
+    /// Shards whose disk has no room.
+    full: Vec<bool>,
     generation: Generation,
     clock_persisted: Wall,
     checker: Checker,
@@ -161,6 +165,7 @@ impl World {
             mail_last: BTreeMap::new(),
             mail_count: BTreeMap::new(),
             waiting: Vec::new(),
+            full: vec![false; shards],
             generation: Generation(0),
             clock_persisted: Wall(0),
             checker: Checker::default(),
@@ -255,6 +260,7 @@ impl World {
                 self.plan_break();
             }
             Happening::Restart { person } => self.restart(person),
+            Happening::Room { shard, boot, available } => self.room(shard, boot, available),
         }
     }
 
@@ -276,6 +282,7 @@ impl World {
             Happening::Break { person } => (13, *person, &[]),
             Happening::Restart { person } => (14, *person, &[]),
             Happening::NextBreak { person } => (15, *person, &[]),
+            Happening::Room { shard, .. } => (16, *shard, &[]),
         };
         self.trace.update(&self.now.0.to_be_bytes());
         self.trace.update(&[kind]);

@@ -3,7 +3,7 @@
 use super::{Happening, World};
 use crate::node::{Boot, Node};
 use iris_protocol::{Generation, ShardId, Wall};
-use iris_shard::io::Ticket;
+use iris_shard::io::{Input, Ticket};
 use iris_storage::log::LogWrite;
 use std::collections::VecDeque;
 
@@ -20,6 +20,9 @@ fn stored_generation(raised: Generation) -> Generation {
     raised
 }
 
+/// Between two times without room on a disk, and how long one is, in microseconds.
+const FULL: (u64, u64) = (100_000, 2_000_000);
+const FULL_FOR: (u64, u64) = (10_000, 400_000);
 /// A server's clock is off by at most this: ids five minutes ahead of it are refused.
 const CLOCK_OFF_MS: u64 = 240_000;
 /// Between two crashes of the process, in microseconds.
@@ -39,6 +42,9 @@ impl World {
         if self.plan.faults.network {
             let person = self.anybody();
             self.plan_in(AFTER_LINKING, AFTER_LINKING + BREAKS.1, Happening::NextBreak { person });
+        }
+        if self.plan.faults.full_disk {
+            self.plan_full(AFTER_LINKING);
         }
         if self.plan.faults.devices {
             let person = self.anybody();
@@ -109,6 +115,7 @@ impl World {
         }
         self.mail_last.clear();
         self.mail_count.clear();
+        self.full.fill(false);
         self.boot_after(&flying);
         if !self.calm {
             self.plan_in(CRASHES.0, CRASHES.1, Happening::Crash);
@@ -151,6 +158,28 @@ impl World {
         if !self.calm {
             let person = self.anybody();
             self.plan_in(RESTARTS.0, RESTARTS.1, Happening::Restart { person });
+        }
+    }
+
+    /// The next disk that has no room for a while.
+    fn plan_full(&mut self, after: u64) {
+        let (shard, boot) = (self.random.index(self.nodes.len()), self.generation);
+        self.plan_in(after + FULL.0, after + FULL.1, Happening::Room { shard, boot, available: false });
+    }
+
+    pub(super) fn room(&mut self, shard: usize, boot: Generation, available: bool) {
+        if boot == self.generation {
+            self.full[shard] = !available;
+            self.input(shard, Input::StorageRoom { available });
+        }
+        if available {
+            if !self.calm {
+                self.plan_full(0);
+            }
+        } else {
+            self.reached.full_disks += u64::from(boot == self.generation);
+            // A process that started meanwhile finds room; this one has it again.
+            self.plan_in(FULL_FOR.0, FULL_FOR.1, Happening::Room { shard, boot, available: true });
         }
     }
 

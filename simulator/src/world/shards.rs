@@ -8,6 +8,7 @@ use iris_protocol::{ConversationId, Generation, MessageId, Mono, Offset, Sequenc
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
+use iris_storage::op::Op;
 use std::time::Duration;
 
 /// A sync in microseconds, on a good day and on a bad one.
@@ -89,6 +90,10 @@ impl World {
             Effect::Store { ticket, ops } => {
                 let found = self.nodes[shard].log.append(&ops);
                 assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
+                if self.full[shard] && ops.iter().any(|op| matches!(op, Op::Accept { .. })) {
+                    self.checker
+                        .violate("C8", format!("shard {shard} accepts a message without room on its disk"));
+                }
                 self.waiting[shard].push_back((ticket.0, ops));
             }
             Effect::Load { id, request } => {
