@@ -53,6 +53,8 @@ mutants! {
     ConfirmedBeforeDurable,
     /// What was accepted before a stop is not forwarded after it.
     OutboxForgotten,
+    /// The age of an id is judged before it is looked up.
+    AgeBeforeLookUp,
     /// An id whose record is in flight counts as unknown.
     InFlightUnknown,
     /// After a boot, ids that are not in memory count as new.

@@ -142,6 +142,11 @@ impl Shard {
                 Verdict::Refuse(RejectCode::IdempotencyConflict)
             }
         };
+        if mutant::is_on(Mutant::AgeBeforeLookUp)
+            && let Some(code) = self.age_refusal(index, submission.message_id)
+        {
+            return Verdict::Refuse(code);
+        }
         match self.dedup.look_up(&key, slot) {
             Lookup::Known(_, ticket)
                 if mutant::is_on(Mutant::InFlightUnknown) && !self.tickets.is_durable(ticket) => {}

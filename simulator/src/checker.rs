@@ -9,7 +9,8 @@
 //! - C8: a connection has no more to acknowledge than its window, a mail ring never more than its room.
 
 use bytes::Bytes;
-use iris_protocol::{ConversationId, MessageId, Offset, Sequence, UserId};
+use iris_protocol::wire::Rejected;
+use iris_protocol::{ConversationId, MessageId, Offset, RejectCode, Sequence, UserId};
 use iris_shard::io::ConnId;
 use iris_storage::op::Op;
 use marks::MarkChecker;
@@ -153,6 +154,17 @@ impl Checker {
         let before = self.durable.insert((conversation.clone(), id), sequence);
         if before.is_some_and(|before| before != sequence) {
             self.violate("C2", format!("{id} in {conversation} was stored as {before:?} and as {sequence}"));
+        }
+    }
+
+    /// The server refuses a message: it may not say that the outcome is unknown of one that is on the disk.
+    pub fn rejected(&mut self, rejected: &Rejected) {
+        let is_too_old = rejected.code == RejectCode::MessageIdTooOld.number();
+        let id = rejected.message_id.as_ref().and_then(|id| MessageId::parse(id).ok());
+        if let Some(id) = id.filter(|_| is_too_old)
+            && self.durable.keys().any(|(_, stored)| *stored == id)
+        {
+            self.violate("C2", format!("{id} is on the disk, and was called too old to be known"));
         }
     }
 

@@ -49,6 +49,8 @@ reached! {
     clock_behind,
     /// A disk had no room for a while.
     full_disks,
+    /// A retry came so late that its outcome could not be told.
+    too_old,
     /// A core took no mail for a while.
     stalled_cores,
     /// A shard ran out of credit: sockets were not to be read.

@@ -56,7 +56,12 @@ impl World {
                         self.checker.delivered(conn, offset, place);
                         encode_deliver(offset, previous, &envelope, &mut bytes);
                     }
-                    Frame::Other(frame) => encode_server(frame, &mut bytes),
+                    Frame::Other(frame) => {
+                        if let server_frame::Frame::Rejected(rejected) = &frame {
+                            self.checker.rejected(rejected);
+                        }
+                        encode_server(frame, &mut bytes);
+                    }
                 }
                 self.send_to_device(conn, bytes);
             }
