@@ -110,10 +110,14 @@ impl World {
 
     /// As [`World::crash`], with time passing on the wall in between.
     pub(crate) fn crash_after(&mut self, down: Duration) {
+        self.crash_at(self.wall().after_ms(u64::try_from(down.as_millis()).unwrap()));
+    }
+
+    /// As [`World::crash`]; the shard clocks start again at this time, which may lie in the past.
+    pub(crate) fn crash_at(&mut self, clock: Wall) {
         self.generation = Generation(self.generation.0 + 1);
         self.mail.clear();
         let shards = u16::try_from(self.nodes.len()).unwrap();
-        let clock = self.wall().after_ms(u64::try_from(down.as_millis()).unwrap());
         let old = std::mem::take(&mut self.nodes);
         for (shard, node) in (0..shards).zip(old) {
             let node = self.boot(ShardId(shard), shards, node.tables, clock);
