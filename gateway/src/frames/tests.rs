@@ -37,7 +37,7 @@ fn frames_are_the_same_wherever_the_stream_is_split() {
     }
 }
 
-/// Break, not tried yet: `body_length` is asked with `usize::MAX` instead of the limit.
+/// Seen to fail when: `body_length` is asked with `usize::MAX` instead of the limit.
 #[test]
 fn an_oversized_length_is_refused_before_memory_is_taken() {
     for length in [0_u32, 1001, 1 << 31, u32::MAX] {

@@ -58,7 +58,7 @@ fn two_people_talk_one_goes_away_and_comes_back_and_the_server_is_killed() {
 }
 
 /// Proves: G-DEVICE-2 (all devices of a user end equal)
-/// Break, not tried yet: the sender's other devices are skipped in `Shard::take_entry`.
+/// Seen to fail when: `Shard::push` skips the sender's other devices.
 #[test]
 fn every_device_of_both_gets_what_either_sends() {
     let gateway = Gateway::start(Setup::default());
@@ -85,7 +85,7 @@ fn every_device_of_both_gets_what_either_sends() {
 }
 
 /// Proves: G-DEVICE-3 (a second login of a device closes the first with CONFLICT)
-/// Break, not tried yet: `Shard::takeover` does not close the older connection.
+/// Seen to fail when: `Shard::take_over` does not close the older connection.
 #[test]
 fn a_second_connection_of_a_device_takes_over() {
     let gateway = Gateway::start(Setup::default());
