@@ -194,10 +194,10 @@ fn two_hundred_idle_clients_stay_while_one_attacks() {
 fn plaintext_on_the_tls_port_is_hung_up_on() {
     use std::io::{Read as _, Write as _};
     // Nothing but the broken handshake may end it.
-    let setup = Setup { extra: "[limits]\nlogin = \"5m\"\n".into(), ..Setup::default() };
+    let setup = Setup { extra: "[limits]\nlogin = \"1m\"\n".into(), ..Setup::default() };
     let gateway = Gateway::start(setup);
     let mut socket = std::net::TcpStream::connect(gateway.tls_address()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE / 2)).unwrap();
     socket.write_all(&framed(b"not a handshake, and long enough to be judged")).unwrap();
     let mut answer = Vec::new();
     if let Err(error) = socket.read_to_end(&mut answer) {
