@@ -59,6 +59,10 @@ impl Core {
     }
 
     pub(super) fn detached(&mut self, conn: Conn) {
+        // What was closed on its way stays here: its end is under way.
+        if self.conns.find(conn).is_none_or(|state| state.phase != Phase::Moving) {
+            return;
+        }
         let Some(Leaving { login, label }) = self.relocations.leaving.get(&conn) else { return };
         let (home, label) = (self.parts.placement.shard_of(login.user.slot()), *label);
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), home = home.0, label, "moving");
