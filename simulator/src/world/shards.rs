@@ -104,27 +104,30 @@ impl World {
             Effect::Load { id, request } => {
                 self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
             }
-            Effect::Mail { to, mail } => {
-                let from = u16::try_from(shard).unwrap_or(u16::MAX);
-                let to = usize::from(to.0);
-                let is_stalled = self.plan.faults.stalls && !self.calm && self.random.one_in(500);
-                self.reached.stalled_cores += u64::from(is_stalled);
-                let (least, most) = if is_stalled { STALL } else { HOP };
-                let delay = Duration::from_micros(self.random.within(least, most));
-                let before = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
-                let at = self.now.after(delay).max(before);
-                self.mail_last.insert((from, to), at);
-                let count = self.mail_count.entry((from, to)).or_default();
-                *count += 1;
-                if *count > MAIL_RING {
-                    let what = format!(
-                        "{count} pieces of mail from shard {from} to shard {to}, the ring has {MAIL_RING}"
-                    );
-                    self.checker.violate("C8", what);
-                }
-                self.plan_at(at, Happening::Mail { from, to, boot, mail: Box::new(mail) });
-            }
+            Effect::Mail { to, mail } => self.post(shard, to, mail),
         }
+    }
+
+    /// Mail leaves a shard: after a delay, and not before what was sent earlier.
+    fn post(&mut self, shard: usize, to: ShardId, mail: Mail) {
+        let boot = self.generation;
+        let from = u16::try_from(shard).unwrap_or(u16::MAX);
+        let to = usize::from(to.0);
+        let is_stalled = self.plan.faults.stalls && !self.calm && self.random.one_in(500);
+        self.reached.stalled_cores += u64::from(is_stalled);
+        let (least, most) = if is_stalled { STALL } else { HOP };
+        let delay = Duration::from_micros(self.random.within(least, most));
+        let before = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
+        let at = self.now.after(delay).max(before);
+        self.mail_last.insert((from, to), at);
+        let count = self.mail_count.entry((from, to)).or_default();
+        *count += 1;
+        if *count > MAIL_RING {
+            let what =
+                format!("{count} pieces of mail from shard {from} to shard {to}, the ring has {MAIL_RING}");
+            self.checker.violate("C8", what);
+        }
+        self.plan_at(at, Happening::Mail { from, to, boot, mail: Box::new(mail) });
     }
 
     fn write(&mut self, shard: usize) {
