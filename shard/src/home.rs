@@ -186,9 +186,8 @@ impl Shard {
     /// Takes an envelope into one inbox and pushes it to the devices. True: the Send was answered with that.
     fn take(&mut self, channel: u32, at: u8, envelope: &Arc<Envelope>, own: Option<RequestRef>) -> bool {
         let member = self.channels[channel].members[usize::from(at)];
-        let is_unclaimed = !self.users[member.user].has_active_device();
-        if mutant::is_on(Mutant::MessageDropped) && self.counters.taken % mutant::RARELY == 7
-            || mutant::is_on(Mutant::UnclaimedDropped) && is_unclaimed
+        if mutant::strikes(Mutant::MessageDropped, self.counters.taken)
+            || mutant::is_on(Mutant::UnclaimedDropped) && !self.users[member.user].has_active_device()
         {
             self.counters.taken += 1;
             self.channels[channel].members[usize::from(at)].taken = envelope.sequence;

@@ -7,11 +7,7 @@
 pub mod counters;
 pub mod io;
 pub mod mail;
-#[cfg(feature = "mutants")]
 pub mod mutant;
-#[cfg(not(feature = "mutants"))]
-#[allow(dead_code, unreachable_pub, reason = "without the feature nobody can switch anything off")]
-mod mutant;
 pub mod placement;
 
 mod ack;

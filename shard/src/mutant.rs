@@ -1,12 +1,13 @@
 //! Rules of the shard switched off, one at a time, so that the simulator's checkers prove that they would notice.
 //!
-//! Only with feature `mutants`, which no shipped program has: without it every question is answered at compile time, with no.
+//! Only with feature `mutants`, which no shipped program has: without it nothing can be switched off, and every question
+//! is answered at compile time, with no.
 //!
 //! Invariants
 //! - Each mutant breaks one rule, in one place, and nothing else.
 
 /// How often a mutant that spoils single messages does so: once in so many.
-pub(crate) const RARELY: u64 = 200;
+const RARELY: u64 = 200;
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -82,31 +83,30 @@ mutants! {
 }
 
 #[cfg(feature = "mutants")]
-mod active {
-    use super::Mutant;
-    use std::sync::OnceLock;
+static ACTIVE: std::sync::OnceLock<Mutant> = std::sync::OnceLock::new();
 
-    static ACTIVE: OnceLock<Mutant> = OnceLock::new();
-
-    /// Breaks a rule for the rest of the process.
-    ///
-    /// # Panics
-    /// If another one is broken already: a process judges one.
-    pub fn switch_on(mutant: Mutant) {
-        assert!(*ACTIVE.get_or_init(|| mutant) == mutant, "two mutants in one process");
-    }
-
-    /// True if this rule is off.
-    pub fn is_on(mutant: Mutant) -> bool {
-        ACTIVE.get() == Some(&mutant)
-    }
+/// Breaks a rule for the rest of the process.
+///
+/// # Panics
+/// If another one is broken already: a process judges one.
+#[cfg(feature = "mutants")]
+pub fn switch_on(mutant: Mutant) {
+    assert!(*ACTIVE.get_or_init(|| mutant) == mutant, "two mutants in one process");
 }
 
+/// True if this rule is off.
 #[cfg(feature = "mutants")]
-pub use active::{is_on, switch_on};
+pub fn is_on(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(&mutant)
+}
 
 /// True if this rule is off: never, in what is shipped.
 #[cfg(not(feature = "mutants"))]
-pub(crate) const fn is_on(_: Mutant) -> bool {
+pub const fn is_on(_: Mutant) -> bool {
     false
+}
+
+/// True if a mutant that spoils single messages is to spoil this one, the `count`th of its kind.
+pub(crate) fn strikes(mutant: Mutant, count: u64) -> bool {
+    is_on(mutant) && count % RARELY == 7
 }

@@ -215,11 +215,11 @@ impl Shard {
         let server_time = self.wall();
         let state = &mut self.conversations[index];
         let mut sequence = state.last.next();
-        if mutant::is_on(Mutant::SequenceSkipped) && self.counters.accepted % mutant::RARELY == 7 {
+        if mutant::strikes(Mutant::SequenceSkipped, self.counters.accepted) {
             sequence = sequence.next();
         }
         let mut payload = std::mem::take(&mut submission.payload);
-        if mutant::is_on(Mutant::PayloadAltered) && self.counters.accepted % mutant::RARELY == 7 {
+        if mutant::strikes(Mutant::PayloadAltered, self.counters.accepted) {
             payload = bytes::Bytes::from_static(b"altered");
         }
         let envelope = Arc::new(Envelope {

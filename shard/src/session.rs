@@ -235,12 +235,11 @@ impl Shard {
     ) {
         let bytes = deliver_bytes(offset, previous, &envelope);
         let mut conn = self.sessions[index].conn;
-        let is_chosen = self.counters.delivered % mutant::RARELY == 7;
-        if is_chosen && mutant::is_on(Mutant::DeliveredTwice) {
+        if mutant::strikes(Mutant::DeliveredTwice, self.counters.delivered) {
             let frame = Frame::Deliver { offset, previous, envelope: std::sync::Arc::clone(&envelope) };
             self.effects.push_back(Effect::Send { conn, frame });
         }
-        if is_chosen && mutant::is_on(Mutant::DeliveredToStranger) {
+        if mutant::strikes(Mutant::DeliveredToStranger, self.counters.delivered) {
             conn = self.sessions.iter().map(|(_, session)| session.conn).max().unwrap_or(conn);
         }
         self.effects.push_back(Effect::Send { conn, frame: Frame::Deliver { offset, previous, envelope } });

@@ -30,10 +30,9 @@ pub struct Violation {
 type Place = (ConversationId, Sequence);
 
 /// One connection, as the server's side of the wire saw it.
-#[derive(Default)]
 struct Wire {
+    user: UserId,
     window: usize,
-    user: Option<UserId>,
     last: Offset,
     sequences: BTreeMap<ConversationId, Sequence>,
     unacked: VecDeque<Offset>,
@@ -59,7 +58,14 @@ impl Checker {
     /// A device says Hello.
     pub fn logged_in(&mut self, conn: ConnId, user: &UserId, window: u32) {
         let window = usize::try_from(window).unwrap_or(usize::MAX);
-        self.wires.insert(conn, Wire { window, user: Some(user.clone()), ..Wire::default() });
+        let wire = Wire {
+            user: user.clone(),
+            window,
+            last: Offset::NONE,
+            sequences: BTreeMap::new(),
+            unacked: VecDeque::new(),
+        };
+        self.wires.insert(conn, wire);
     }
 
     /// The process stopped.
@@ -76,9 +82,7 @@ impl Checker {
         let known = wire.sequences.insert(conversation.clone(), sequence).unwrap_or_default();
         wire.unacked.push_back(offset);
         let (unacked, window) = (wire.unacked.len(), wire.window);
-        if let Some(user) = &wire.user {
-            self.marks.delivered(user, offset, place);
-        }
+        self.marks.delivered(&wire.user, offset, place);
         if before >= offset {
             self.violate("C2", format!("{conn:?} was sent offset {offset} after {before}"));
         }

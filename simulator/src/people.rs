@@ -6,9 +6,6 @@ use iris_protocol::{DeviceId, Mono, UserId};
 use iris_shard::io::ConnId;
 use std::time::Duration;
 
-/// Deliveries that a device takes before it has acknowledged them.
-pub(crate) const WINDOW: u32 = 8;
-
 /// One device.
 pub(crate) struct Person {
     pub(crate) user: UserId,
@@ -55,7 +52,7 @@ impl Person {
 
 fn config(jitter_seed: u64) -> SessionConfig {
     SessionConfig {
-        window: WINDOW,
+        window: 8,
         answer_timeout: Duration::from_secs(3),
         backoff: Backoff {
             base: Duration::from_millis(20),

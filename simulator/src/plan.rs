@@ -37,6 +37,8 @@ pub struct Faults {
     pub full_disk: bool,
     /// The server's clock is up to four minutes off, another way after each boot.
     pub clock: bool,
+    /// In one seed of four, ids grow old within seconds.
+    pub old_ids: bool,
     /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
     pub late_links: bool,
 }
@@ -51,6 +53,7 @@ impl Faults {
         stalls: true,
         full_disk: true,
         clock: true,
+        old_ids: true,
         late_links: true,
     };
     /// Nothing.
@@ -62,6 +65,7 @@ impl Faults {
         stalls: false,
         full_disk: false,
         clock: false,
+        old_ids: false,
         late_links: false,
     };
 
@@ -78,6 +82,7 @@ impl Faults {
             (self.stalls, "stall"),
             (self.clock, "clock"),
             (self.full_disk, "full"),
+            (self.old_ids, "age"),
             (self.late_links, "link"),
         ];
         let named: Vec<_> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
@@ -101,9 +106,10 @@ impl Faults {
                 "link" => faults.late_links = true,
                 "clock" => faults.clock = true,
                 "full" => faults.full_disk = true,
+                "age" => faults.old_ids = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, all"
+                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, age, all"
                     ));
                 }
             }
@@ -126,7 +132,7 @@ mod tests {
     /// Seen to fail when: a name is left out of the list.
     #[test]
     fn a_list_of_faults_names_the_same_faults() {
-        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full"] {
+        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age"] {
             let faults = Faults::parse(list).unwrap();
             assert_eq!(Faults::parse(&faults.list()), Ok(faults), "{list}");
         }

@@ -155,8 +155,8 @@ impl World {
     fn new(seed: u64, mut plan: Plan) -> Self {
         let shards = usize::from(plan.shards);
         let mut limits = Limits { sends_per_second: 10_000, sends_burst: 10_000, ..Limits::default() };
-        if seed.is_multiple_of(4) {
-            // Ids grow old within a run: a retry may be too old to be judged, unless it is known.
+        if plan.faults.old_ids && seed.is_multiple_of(4) {
+            // A retry may be too old to be judged, unless it is known.
             limits.dedup = SHORT_DEDUP;
             // A clock that is minutes ahead would call every id old.
             plan.faults.clock = false;

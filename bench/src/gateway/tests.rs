@@ -25,8 +25,8 @@ fn the_ready_line_names_both_addresses() {
     assert!(ready_address("listening", true).is_err());
 }
 
-/// Record figures are read as a total or summed over shards; a line without them is no figure.
-/// Seen to fail when: shards are not summed, or a missing figure counts as 0.
+/// What a gateway did between two of its lines; a figure that it does not count is none.
+/// Seen to fail when: `growth` gives the total of `after`, or a missing figure counts as 0.
 #[test]
 fn statistics_are_totals_that_grow() {
     let before = ServerStats::parse(r#"{"stats":true,"records":5,"record_messages":70}"#).unwrap();

@@ -4,20 +4,13 @@ use super::{Happening, World};
 use crate::node::{Boot, Node};
 use iris_protocol::{Generation, ShardId, Wall};
 use iris_shard::io::{Input, Ticket};
+use iris_shard::mutant::{self, Mutant};
 use iris_storage::log::LogWrite;
 use std::collections::VecDeque;
 
 /// The generation that a boot uses.
-#[cfg(feature = "mutants")]
 fn stored_generation(raised: Generation) -> Generation {
-    let is_raised = !iris_shard::mutant::is_on(iris_shard::mutant::Mutant::GenerationNotRaised);
-    if is_raised { raised } else { Generation(1) }
-}
-
-/// The generation that a boot uses.
-#[cfg(not(feature = "mutants"))]
-fn stored_generation(raised: Generation) -> Generation {
-    raised
+    if mutant::is_on(Mutant::GenerationNotRaised) { Generation(1) } else { raised }
 }
 
 /// Between two times without room on a disk, and how long one is, in microseconds.
