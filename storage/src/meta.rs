@@ -8,20 +8,20 @@
 //! - A file that is damaged, of another version or older than the data is an error, never a default.
 
 use crate::number::{LogKey, RecordNumber, SegmentSequence, Vouch};
-use crate::segment::sync_folder;
 use iris_protocol::{Durability, Generation, Incarnation, Wall};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
+mod store;
 mod text;
+
+pub use store::{FolderMeta, SharedMeta};
 
 /// The version of everything in a data directory.
 pub const FORMAT_VERSION: u32 = 1;
 /// The file's name.
 pub const META_FILE: &str = "META";
-/// The file while it is being written.
-const NEW_FILE: &str = "META.new";
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,37 +98,43 @@ pub enum MetaError {
     },
 }
 
-/// META in its directory.
+/// Where META is kept: a folder, or memory in tests and the simulator.
+pub trait MetaStore: fmt::Debug {
+    /// What is there; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn read(&mut self) -> Result<Option<Vec<u8>>, MetaError>;
+    /// Puts this in its place, in one step and durably.
+    ///
+    /// # Errors
+    /// [`MetaError::Io`]: end the process; what is there now is one of before and after.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), MetaError>;
+    /// The name for messages.
+    fn path(&self) -> PathBuf;
+}
+
+/// META in its place.
 #[derive(Debug)]
 pub struct MetaFile {
-    directory: PathBuf,
+    store: Box<dyn MetaStore>,
     meta: Meta,
 }
 
 impl MetaFile {
-    /// Reads the file; `None` if there is none.
+    /// Reads a folder's file; `None` if there is none.
     ///
     /// # Errors
     /// [`MetaError`]: refuse to start.
     pub fn read(directory: &Path) -> Result<Option<Self>, MetaError> {
-        let path = directory.join(META_FILE);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(MetaError::Io { what: "read", path, source }),
-        };
-        let meta = text::parse(&bytes).map_err(|problem| match problem {
-            text::Problem::Version(found) => {
-                MetaError::Version { path: path.clone(), found, known: FORMAT_VERSION }
-            }
-            text::Problem::Damaged(what) => MetaError::Damaged { path: path.clone(), what },
-        })?;
-        Ok(Some(Self { directory: directory.to_owned(), meta }))
+        let mut store = FolderMeta::new(directory);
+        let meta = Meta::read(&mut store)?;
+        Ok(meta.map(|meta| Self::new(Box::new(store), meta)))
     }
 
-    /// A file that is not written yet.
-    pub fn new(directory: &Path, meta: Meta) -> Self {
-        Self { directory: directory.to_owned(), meta }
+    /// The file of a store that holds this, or nothing yet.
+    pub fn new(store: Box<dyn MetaStore>, meta: Meta) -> Self {
+        Self { store, meta }
     }
 
     /// What it says.
@@ -145,7 +151,7 @@ impl MetaFile {
         change(&mut meta);
         assert!(meta.generation >= self.meta.generation, "the generation fell to {}", meta.generation);
         assert!(meta.clock >= self.meta.clock, "the shard clock fell to {}", meta.clock);
-        self.write(&meta)?;
+        self.store.replace(text::print(&meta).as_bytes())?;
         self.meta = meta;
         Ok(())
     }
@@ -202,22 +208,24 @@ impl MetaFile {
             }
         })
     }
-
-    fn write(&self, meta: &Meta) -> Result<(), MetaError> {
-        let (path, new) = (self.directory.join(META_FILE), self.directory.join(NEW_FILE));
-        let failed = |what: &'static str| {
-            let path = path.clone();
-            move |source| MetaError::Io { what, path, source }
-        };
-        let mut file = File::create(&new).map_err(failed("write"))?;
-        file.write_all(text::print(meta).as_bytes()).map_err(failed("write"))?;
-        file.sync_all().map_err(failed("sync"))?;
-        fs::rename(&new, &path).map_err(failed("rename"))?;
-        sync_folder(&self.directory).map_err(failed("sync"))
-    }
 }
 
 impl Meta {
+    /// Reads what a store holds; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// [`MetaError`]: refuse to start.
+    pub fn read(store: &mut dyn MetaStore) -> Result<Option<Self>, MetaError> {
+        let Some(bytes) = store.read()? else {
+            return Ok(None);
+        };
+        let path = store.path();
+        text::parse(&bytes).map(Some).map_err(|problem| match problem {
+            text::Problem::Version(found) => MetaError::Version { path, found, known: FORMAT_VERSION },
+            text::Problem::Damaged(what) => MetaError::Damaged { path, what },
+        })
+    }
+
     /// A new directory's: nothing stored yet.
     pub fn new(incarnation: Incarnation, log_key: LogKey, shards: u16) -> Self {
         let vouch = Vouch { number: RecordNumber::NONE, segment: SegmentSequence(0) };

@@ -7,7 +7,7 @@
 
 use crate::engine::EngineError;
 use crate::load::{BootError, BootLimits};
-use crate::meta::{Meta, MetaError, MetaFile};
+use crate::meta::{FolderMeta, Meta, MetaError, MetaFile, MetaStore, SharedMeta};
 use crate::number::LogKey;
 use crate::recovery::RecoveryError;
 use crate::segment::LogFiles;
@@ -288,11 +288,37 @@ impl From<Stopped> for OpenError {
     }
 }
 
+/// A data directory that is this process's own.
+#[derive(Debug)]
+pub struct DataSite {
+    path: PathBuf,
+    origin: u64,
+    meta: Box<dyn MetaStore>,
+    lock: Option<DirectoryLock>,
+}
+
+impl DataSite {
+    /// A folder, locked.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::Io`].
+    pub fn folder(directory: &Path) -> Result<Self, OpenError> {
+        let lock = DirectoryLock::take(directory)?;
+        let meta = Box::new(FolderMeta::new(directory));
+        Ok(Self { path: directory.to_owned(), origin: lock.origin(), meta, lock: Some(lock) })
+    }
+
+    /// One in memory, which nobody else can have.
+    pub fn simulated(meta: SharedMeta) -> Self {
+        Self { path: PathBuf::from("memory"), origin: 1, meta: Box::new(meta), lock: None }
+    }
+}
+
 /// An open directory.
 #[derive(Debug)]
 pub struct OpenedDirectory<T> {
-    /// Held until the process ends.
-    pub lock: DirectoryLock,
+    /// Held until the process ends; a simulated directory needs none.
+    pub lock: Option<DirectoryLock>,
     /// META, for clock, vouching and the clean stop.
     pub meta: MetaFile,
     /// By core.
@@ -309,7 +335,7 @@ pub struct OpenedDirectory<T> {
     pub moved: Option<MoveReport>,
 }
 
-/// Opens a directory for serving.
+/// Opens a folder for serving.
 ///
 /// # Errors
 /// [`OpenError`]: show it and do not start.
@@ -319,14 +345,28 @@ pub fn open_directory<D: Databases>(
     request: &OpenRequest,
     observe: &mut Observer<'_>,
 ) -> Result<OpenedDirectory<D::Tables>, OpenError> {
+    open_site(DataSite::folder(directory)?, databases, request, observe)
+}
+
+/// Opens a data directory for serving, wherever it is. Also what the simulator boots a process with.
+///
+/// # Errors
+/// [`OpenError`]: show it and do not start.
+pub fn open_site<D: Databases>(
+    site: DataSite,
+    databases: &mut D,
+    request: &OpenRequest,
+    observe: &mut Observer<'_>,
+) -> Result<OpenedDirectory<D::Tables>, OpenError> {
     if request.shards == 0 || request.shards > SHARDS_MAX {
         return Err(OpenError::Shards { shards: request.shards });
     }
-    let lock = DirectoryLock::take(directory)?;
+    let DataSite { path, origin, meta, lock } = site;
+    let directory = path.as_path();
     observe(OpenStep::Locked)?;
-    let mut file = read_meta(directory, databases, request)?;
+    let mut file = read_meta(directory, meta, databases, request)?;
     observe(OpenStep::MetaRead)?;
-    let found = Judged::new(file.meta(), request, &lock)?;
+    let found = Judged::new(file.meta(), request, origin)?;
     if file.meta().moving.is_none() {
         // Before a move could take a database that was removed halfway for one of its own.
         remove_leftovers(directory, databases, file.meta().shards, observe)?;
@@ -380,11 +420,12 @@ fn open_one<D: Databases>(
 
 fn read_meta<D: Databases>(
     directory: &Path,
+    mut store: Box<dyn MetaStore>,
     databases: &mut D,
     request: &OpenRequest,
 ) -> Result<MetaFile, OpenError> {
-    if let Some(file) = MetaFile::read(directory)? {
-        return Ok(file);
+    if let Some(meta) = Meta::read(store.as_mut())? {
+        return Ok(MetaFile::new(store, meta));
     }
     let list = |source| OpenError::Io { what: "list", path: directory.to_owned(), source };
     let cores = databases.cores().map_err(list)?.len();
@@ -392,7 +433,7 @@ fn read_meta<D: Databases>(
         return Err(OpenError::MetaMissing { path: directory.to_owned(), cores });
     }
     let meta = Meta::new(request.incarnation, LogKey(request.random), request.shards);
-    let mut file = MetaFile::new(directory, meta);
+    let mut file = MetaFile::new(store, meta);
     file.change(|_| {})?;
     Ok(file)
 }
@@ -424,10 +465,9 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    fn new(meta: &Meta, request: &OpenRequest, lock: &DirectoryLock) -> Result<Self, OpenError> {
+    fn new(meta: &Meta, request: &OpenRequest, origin: u64) -> Result<Self, OpenError> {
         let first = meta.generation == Generation(0);
         let lost = meta.durability == Durability::Os && !meta.clean && meta.host_boot != request.host_boot;
-        let origin = lock.origin();
         let new_incarnation = if first {
             Some(NewIncarnation::FirstStart)
         } else if request.restored {

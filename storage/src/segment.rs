@@ -18,7 +18,7 @@ mod memory;
 
 pub use directory::DirectoryLog;
 pub(crate) use directory::sync_folder;
-pub use memory::MemoryLog;
+pub use memory::{MemoryLog, SharedLog};
 
 /// Bytes of a segment's head: one block of direct I/O.
 pub const SEGMENT_HEAD_BYTES: usize = 4096;

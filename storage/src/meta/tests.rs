@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ fn meta() -> Meta {
 
 fn written() -> (TempDir, PathBuf, MetaFile) {
     let folder = tempfile::tempdir().unwrap();
-    let mut file = MetaFile::new(folder.path(), meta());
+    let mut file = MetaFile::new(Box::new(FolderMeta::new(folder.path())), meta());
     file.change(|_| {}).unwrap();
     let path = folder.path().join(META_FILE);
     (folder, path, file)
@@ -60,7 +61,7 @@ fn a_meta_is_read_back() {
         "never falls"
     );
     assert_eq!(found.vouched[1].number, RecordNumber(5));
-    assert!(!folder.path().join(NEW_FILE).exists());
+    assert!(!folder.path().join("META.new").exists());
 }
 
 /// Proves: G-META-1 (one process, one format, one boot number): a damaged file is an error at every byte, and never a
@@ -102,11 +103,11 @@ fn another_format_version_is_refused() {
 fn a_stop_in_the_middle_of_a_write_leaves_the_old_meta() {
     let (folder, path, file) = written();
     let before = fs::read(&path).unwrap();
-    fs::write(folder.path().join(NEW_FILE), b"iris-data 1\nincarn").unwrap();
+    fs::write(folder.path().join("META.new"), b"iris-data 1\nincarn").unwrap();
     assert_eq!(MetaFile::read(folder.path()).unwrap().unwrap().meta(), &meta());
     // A write that fails does not touch it either.
-    fs::remove_file(folder.path().join(NEW_FILE)).unwrap();
-    fs::create_dir(folder.path().join(NEW_FILE)).unwrap();
+    fs::remove_file(folder.path().join("META.new")).unwrap();
+    fs::create_dir(folder.path().join("META.new")).unwrap();
     let mut file = file;
     let error = file.store_clock(Wall(900)).expect_err("the new file cannot be made");
     assert!(matches!(error, MetaError::Io { what: "write", .. }), "{error}");
@@ -120,11 +121,11 @@ fn a_stop_in_the_middle_of_a_write_leaves_the_old_meta() {
 fn generations_warn_and_then_end() {
     let folder = tempfile::tempdir().unwrap();
     let start = Meta { generation: Generation(Generation::WARN - 2), ..meta() };
-    let mut file = MetaFile::new(folder.path(), start);
+    let mut file = MetaFile::new(Box::new(FolderMeta::new(folder.path())), start);
     assert!(!file.raise_generation(|_| {}).unwrap());
     assert!(file.raise_generation(|_| {}).unwrap());
     let last = Meta { generation: Generation(Generation::MAX - 2), ..meta() };
-    let mut file = MetaFile::new(folder.path(), last);
+    let mut file = MetaFile::new(Box::new(FolderMeta::new(folder.path())), last);
     assert!(file.raise_generation(|_| {}).unwrap());
     let error = file.raise_generation(|_| {}).expect_err("all are used");
     assert!(matches!(error, MetaError::GenerationsUsed { .. }), "{error}");

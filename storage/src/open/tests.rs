@@ -1,42 +1,13 @@
 use super::*;
 use crate::log::NewSegment;
-use crate::number::{Mark, SegmentId, Vouch};
+use crate::number::{Mark, Vouch};
 use crate::op::Op;
-use crate::segment::MemoryLog;
+use crate::segment::LogFiles;
+use crate::segment::SharedLog;
 use crate::tables::{MemoryTables, SharedTables};
 use crate::testing::{Choice, Model, Traffic, dump};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use tempfile::TempDir;
-
-/// A log that outlives the process that writes it.
-#[derive(Clone, Default)]
-struct SharedLog(Rc<RefCell<MemoryLog>>);
-
-impl LogFiles for SharedLog {
-    fn list(&mut self) -> io::Result<Vec<SegmentId>> {
-        self.0.borrow_mut().list()
-    }
-    fn length(&mut self, id: SegmentId) -> io::Result<u64> {
-        self.0.borrow_mut().length(id)
-    }
-    fn read_at(&mut self, id: SegmentId, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read_at(id, offset, out)
-    }
-    fn zero(&mut self, id: SegmentId, offset: u64, length: u64) -> io::Result<()> {
-        self.0.borrow_mut().zero(id, offset, length)
-    }
-    fn create(&mut self, id: SegmentId, bytes: u64) -> io::Result<()> {
-        self.0.borrow_mut().create(id, bytes)
-    }
-    fn sync(&mut self, id: SegmentId) -> io::Result<()> {
-        self.0.borrow_mut().sync(id)
-    }
-    fn remove(&mut self, id: SegmentId) -> io::Result<()> {
-        self.0.borrow_mut().remove(id)
-    }
-}
 
 /// The disk of a host: tables and logs of each core.
 #[derive(Default)]
@@ -138,7 +109,7 @@ impl Site {
             }
             at.log.append(&[op]);
             let write = at.log.seal().unwrap();
-            disk.0.borrow_mut().write_at(write.segment(), write.offset(), write.bytes()).unwrap();
+            disk.with(|disk| disk.write_at(write.segment(), write.offset(), write.bytes())).unwrap();
             let durable = at.log.written(write);
             if let Some(vouch) = durable.vouch {
                 opened.meta.vouch(core, vouch).unwrap();
@@ -444,7 +415,7 @@ fn a_host_that_stopped_under_os_durability_starts_with_what_it_has() {
     drop(opened);
     site.disk.power_cut();
     let log = &site.disk.cores[&0].1;
-    log.0.borrow_mut().bytes_mut(used[0].id).unwrap()[6000..9000].fill(0);
+    log.with(|log| log.bytes_mut(used[0].id).unwrap()[6000..9000].fill(0));
     let error = site.open().expect_err("a kill alone loses nothing: this is damage");
     assert!(matches!(error, OpenError::Recovery { .. }), "{error}");
     site.request.host_boot = "boot-2".into();
@@ -495,17 +466,17 @@ fn a_log_that_lost_its_last_segment_is_refused() {
     let used: Vec<_> = opened.cores[1].log.used_segments().to_vec();
     drop(opened);
     site.disk.power_cut();
-    let log = site.disk.cores[&1].1.clone();
+    let mut log = site.disk.cores[&1].1.clone();
     let last = used.last().unwrap().id;
-    let bytes = log.0.borrow().bytes(last).unwrap().to_vec();
-    log.0.borrow_mut().remove(last).unwrap();
+    let bytes = log.with(|log| log.bytes(last).unwrap().to_vec());
+    log.remove(last).unwrap();
     let error = site.open().expect_err("a segment is missing");
     assert!(
         matches!(error, OpenError::Recovery { core: 1, source: RecoveryError::MissingSegment { .. } }),
         "{error}"
     );
-    log.0.borrow_mut().create(last, 64 << 10).unwrap();
-    log.0.borrow_mut().write_at(last, 0, &bytes).unwrap();
+    log.create(last, 64 << 10).unwrap();
+    log.with(|log| log.write_at(last, 0, &bytes)).unwrap();
     drop(site.open().unwrap());
     site.check(2);
     // Logs of two cores, exchanged.

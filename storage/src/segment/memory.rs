@@ -3,8 +3,10 @@
 use super::LogFiles;
 use crate::codec::{narrow, wide};
 use crate::number::SegmentId;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::rc::Rc;
 
 /// Segments in memory. What is in it is the disk's synced image; a simulated disk keeps unsynced writes beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,5 +104,46 @@ impl LogFiles for MemoryLog {
         self.spend_write()?;
         self.segments.remove(&id);
         Ok(())
+    }
+}
+
+/// Segments that outlive the process that writes them: a simulated host keeps them. On one thread.
+#[derive(Clone, Debug, Default)]
+pub struct SharedLog(Rc<RefCell<MemoryLog>>);
+
+impl SharedLog {
+    /// Looks at the segments, or changes them, between calls.
+    pub fn with<R>(&self, use_it: impl FnOnce(&mut MemoryLog) -> R) -> R {
+        use_it(&mut self.0.borrow_mut())
+    }
+}
+
+impl LogFiles for SharedLog {
+    fn list(&mut self) -> io::Result<Vec<SegmentId>> {
+        self.0.borrow_mut().list()
+    }
+
+    fn length(&mut self, id: SegmentId) -> io::Result<u64> {
+        self.0.borrow_mut().length(id)
+    }
+
+    fn read_at(&mut self, id: SegmentId, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read_at(id, offset, out)
+    }
+
+    fn zero(&mut self, id: SegmentId, offset: u64, length: u64) -> io::Result<()> {
+        self.0.borrow_mut().zero(id, offset, length)
+    }
+
+    fn create(&mut self, id: SegmentId, bytes: u64) -> io::Result<()> {
+        self.0.borrow_mut().create(id, bytes)
+    }
+
+    fn sync(&mut self, id: SegmentId) -> io::Result<()> {
+        self.0.borrow_mut().sync(id)
+    }
+
+    fn remove(&mut self, id: SegmentId) -> io::Result<()> {
+        self.0.borrow_mut().remove(id)
     }
 }
