@@ -29,7 +29,7 @@ struct Cli {
     /// Devices of each user.
     #[arg(long, default_value_t = 2)]
     devices: u64,
-    /// Which faults: a list of crash, network, disk, device, stall, link, clock, full, age, or all.
+    /// Which faults: a list of crash, network, disk, device, stall, link, clock, full, age, core, flip, or all.
     #[arg(long, default_value = "all", value_parser = Faults::parse)]
     fault: Faults,
     /// One JSON object at the end.

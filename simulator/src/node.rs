@@ -1,22 +1,16 @@
-//! One shard of the simulated process: state machine, record log and storage engine, opened from its disk.
+//! One shard of the simulated process: state machine, record log and storage engine.
 
 use crate::disk::Disk;
-use crate::reached::Reached;
 use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
 use iris_shard::{Config, Placement, Shard};
-use iris_storage::load::BootLimits;
 use iris_storage::log::LogWrite;
-use iris_storage::open::{CorePlan, open_core};
-use iris_storage::recovery::Tail;
+use iris_storage::open::OpenedCore;
 use iris_storage::segment::LogFiles;
 use iris_storage::tables::{MemoryTables, SharedTables};
-use iris_storage::{LogKey, RecordLog, StorageEngine, Vouch};
+use iris_storage::{RecordLog, StorageEngine};
 
 /// Mail that fits between two shards: little, so that credits run out.
 pub(crate) const MAIL_RING: usize = 64;
-/// Small segments, so that a run passes many.
-const SEGMENT_BYTES: u64 = 512 << 10;
-const RECORD_BYTES_MAX: usize = 192 << 10;
 
 /// One shard.
 pub(crate) struct Node {
@@ -33,49 +27,21 @@ pub(crate) struct Node {
 #[derive(Clone, Copy)]
 pub(crate) struct Boot {
     pub(crate) shards: u16,
-    /// The generation of the boot before.
-    pub(crate) known: Generation,
     pub(crate) generation: Generation,
+    pub(crate) incarnation: Incarnation,
     pub(crate) clock: Wall,
     pub(crate) now: Mono,
     pub(crate) limits: Limits,
 }
 
 impl Node {
-    /// Recovers a shard from its disk.
-    pub(crate) fn open(
-        shard: ShardId,
-        boot: &Boot,
-        disk: &mut Disk,
-        reached: &mut Reached,
-    ) -> Result<Self, String> {
-        let plan = CorePlan {
-            core: shard.0,
-            key: LogKey(7).of_core(shard.0),
-            known: boot.known,
-            generation: boot.generation,
-            durability: Durability::Fsync,
-            segment_bytes: SEGMENT_BYTES,
-            record_bytes_max: RECORD_BYTES_MAX,
-            vouched: Vouch::default(),
-            host_lost_writes: false,
-            merge_seed: 3,
-            boot: BootLimits {
-                crowded_entries: boot.limits.inbox_envelopes,
-                crowded_bytes: boot.limits.inbox_bytes,
-                dedup_rows_checked: 1 << 20,
-            },
-        };
-        let opened = open_core(disk.tables.clone(), &mut disk.log, &plan);
-        let opened = opened.map_err(|error| format!("recovery refused: {error}"))?;
-        if opened.report.tail != Tail::Clean {
-            reached.torn_tail += 1;
-        }
+    /// A shard on what was opened.
+    pub(crate) fn new(shard: ShardId, boot: &Boot, opened: OpenedCore<SharedTables<MemoryTables>>) -> Self {
         let config = Config {
             shard,
             placement: Placement::even(boot.shards),
             generation: boot.generation,
-            incarnation: Incarnation([1; 16]),
+            incarnation: boot.incarnation,
             durability: Durability::Fsync,
             limits: boot.limits,
             hash_seed: 11,
@@ -84,7 +50,7 @@ impl Node {
             capabilities: Vec::new(),
         };
         let shard = Shard::new(boot.now, config, opened.boot);
-        Ok(Self { shard, log: opened.log, engine: opened.engine, writing: None, tick_at: None })
+        Self { shard, log: opened.log, engine: opened.engine, writing: None, tick_at: None }
     }
 
     /// The next record to write, if nothing is in flight.

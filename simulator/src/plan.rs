@@ -15,6 +15,8 @@ pub struct Plan {
     pub devices: u64,
     /// Which faults happen.
     pub faults: Faults,
+    /// The process stops after this happening, whatever else happens.
+    pub stop_at: Option<u64>,
     /// How long the calm world may take to converge.
     pub calm: Duration,
 }
@@ -41,6 +43,10 @@ pub struct Faults {
     pub old_ids: bool,
     /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
     pub late_links: bool,
+    /// The process starts with another number of shards now and then.
+    pub cores: bool,
+    /// A bit of a log flips while the process is down.
+    pub flips: bool,
 }
 
 impl Faults {
@@ -55,6 +61,8 @@ impl Faults {
         clock: true,
         old_ids: true,
         late_links: true,
+        cores: true,
+        flips: true,
     };
     /// Nothing.
     pub const NONE: Self = Self {
@@ -67,6 +75,8 @@ impl Faults {
         clock: false,
         old_ids: false,
         late_links: false,
+        cores: false,
+        flips: false,
     };
 
     /// The list that [`Faults::parse`] takes for these.
@@ -84,6 +94,8 @@ impl Faults {
             (self.full_disk, "full"),
             (self.old_ids, "age"),
             (self.late_links, "link"),
+            (self.cores, "core"),
+            (self.flips, "flip"),
         ];
         let named: Vec<_> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
         named.join(",")
@@ -107,9 +119,11 @@ impl Faults {
                 "clock" => faults.clock = true,
                 "full" => faults.full_disk = true,
                 "age" => faults.old_ids = true,
+                "core" => faults.cores = true,
+                "flip" => faults.flips = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, age, all"
+                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, age, core, flip, all"
                     ));
                 }
             }
@@ -120,7 +134,15 @@ impl Faults {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { ops: 300, shards: 2, users: 4, devices: 2, faults: Faults::ALL, calm: Duration::from_mins(10) }
+        Self {
+            ops: 300,
+            shards: 2,
+            users: 4,
+            devices: 2,
+            faults: Faults::ALL,
+            stop_at: None,
+            calm: Duration::from_mins(10),
+        }
     }
 }
 
@@ -132,7 +154,7 @@ mod tests {
     /// Seen to fail when: a name is left out of the list.
     #[test]
     fn a_list_of_faults_names_the_same_faults() {
-        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age"] {
+        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age,core,flip"] {
             let faults = Faults::parse(list).unwrap();
             assert_eq!(Faults::parse(&faults.list()), Ok(faults), "{list}");
         }

@@ -25,6 +25,14 @@ reached! {
     crashes,
     /// A record was in flight when it stopped.
     crash_in_flight,
+    /// The process was stopped while it opened its disks.
+    crash_in_boot,
+    /// It started with another number of shards.
+    core_changes,
+    /// A bit of a log flipped.
+    flipped,
+    /// And the log was refused.
+    flip_refused,
     /// What was in flight was torn, and recovery cut it.
     torn_tail,
     /// What was in flight reached the disk whole, unacknowledged.

@@ -4,12 +4,13 @@
 //! - Events happen in the order of their time, and of their making where times are equal.
 //! - A frame of a connection that broke never arrives.
 
+mod boot;
 mod faults;
 mod links;
 mod shards;
 
 use crate::checker::{Checker, Violation};
-use crate::disk::Disk;
+use crate::disk::Disks;
 use crate::node::Node;
 use crate::people::Person;
 use crate::plan::Plan;
@@ -24,6 +25,7 @@ use iris_shard::Placement;
 use iris_shard::io::{ConnId, LoadId};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
+use iris_storage::meta::MetaFile;
 use iris_storage::op::Op;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -104,7 +106,11 @@ pub(crate) struct World {
     now: Mono,
     agenda: BTreeMap<(Mono, u64), Happening>,
     made: u64,
-    disks: Vec<Disk>,
+    disks: Disks,
+    /// META of the process that runs.
+    meta: Option<MetaFile>,
+    /// Shards of the process that runs.
+    shards: u16,
     nodes: Vec<Node>,
     people: Vec<Person>,
     conns: BTreeMap<ConnId, (usize, usize)>,
@@ -115,7 +121,6 @@ pub(crate) struct World {
     /// Shards whose disk has no room.
     full: Vec<bool>,
     generation: Generation,
-    clock_persisted: Wall,
     checker: Checker,
     reached: Reached,
     trace: Xxh3,
@@ -136,6 +141,9 @@ pub fn run(seed: u64, plan: &Plan) -> Outcome {
         world.now = at;
         world.steps += 1;
         world.happen(happening);
+        if plan.stop_at == Some(world.steps) {
+            world.crash();
+        }
         if let Some(first) = world.checker.violations().first() {
             violations.push((world.micros(), first.clone()));
             break;
@@ -153,7 +161,6 @@ pub fn run(seed: u64, plan: &Plan) -> Outcome {
 
 impl World {
     fn new(seed: u64, mut plan: Plan) -> Self {
-        let shards = usize::from(plan.shards);
         let mut limits = Limits { sends_per_second: 10_000, sends_burst: 10_000, ..Limits::default() };
         if plan.faults.old_ids && seed.is_multiple_of(4) {
             // A retry may be too old to be judged, unless it is known.
@@ -166,16 +173,17 @@ impl World {
             now: BEGIN,
             agenda: BTreeMap::new(),
             made: 0,
-            disks: (0..shards).map(|_| Disk::new()).collect(),
+            disks: Disks::default(),
+            meta: None,
+            shards: plan.shards,
             nodes: Vec::new(),
             people: Vec::new(),
             conns: BTreeMap::new(),
             mail_last: BTreeMap::new(),
             mail_count: BTreeMap::new(),
             waiting: Vec::new(),
-            full: vec![false; shards],
+            full: Vec::new(),
             generation: Generation(0),
-            clock_persisted: Wall(0),
             checker: Checker::default(),
             reached: Reached::default(),
             trace: Xxh3::new(),
@@ -189,7 +197,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.boot();
+        self.boot(&mut boot::Found::new());
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         for shard in 0..self.nodes.len() {
             self.after_input(shard);
@@ -389,7 +397,7 @@ impl World {
     }
 
     fn placement(&self) -> Placement {
-        Placement::even(self.plan.shards)
+        Placement::even(self.shards)
     }
 
     fn is_settled(&self) -> bool {

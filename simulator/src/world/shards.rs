@@ -131,7 +131,7 @@ impl World {
     }
 
     fn write(&mut self, shard: usize) {
-        if self.nodes[shard].begin_write(&mut self.disks[shard]) {
+        if self.nodes[shard].begin_write(self.disks.core(core(shard))) {
             let slow = self.plan.faults.slow_disk && !self.calm && self.random.one_in(20);
             let (from, to) = if slow { SLOW_SYNC } else { SYNC };
             let boot = self.generation;
@@ -144,13 +144,20 @@ impl World {
             return;
         }
         let Some(write) = self.nodes[shard].writing.take() else { return };
-        self.disks[shard].write(&write);
+        self.disks.core(core(shard)).write(&write);
         let through = Ticket(write.through().0);
         self.now_durable(shard, through);
         let node = &mut self.nodes[shard];
         let durable = node.log.written(write);
         let absorbed = node.engine.absorb(durable.record);
         assert!(absorbed.is_ok(), "no fault was injected: {absorbed:?}");
+        // The process writes it down soon, or stops before.
+        if let (Some(vouch), Some(meta)) = (durable.vouch, &mut self.meta)
+            && self.random.one_in(2)
+        {
+            let vouched = meta.vouch(core(shard), vouch);
+            assert!(vouched.is_ok(), "META in memory: {vouched:?}");
+        }
         self.input(shard, Input::Stored { through });
     }
 
@@ -197,9 +204,18 @@ impl World {
         for node in &mut self.nodes {
             node.flush();
         }
+        if let (Some(meta), Some(node)) = (&mut self.meta, self.nodes.first()) {
+            let stored = meta.store_clock(node.shard.clock(self.now));
+            assert!(stored.is_ok(), "META in memory: {stored:?}");
+        }
         for shard in 0..self.nodes.len() {
             self.write(shard);
         }
         self.plan_in(100_000, 2_000_000, Happening::Flush);
     }
+}
+
+/// A shard's core has its number.
+fn core(shard: usize) -> u16 {
+    u16::try_from(shard).unwrap_or(u16::MAX)
 }

@@ -1,0 +1,204 @@
+//! The process stops, and starts again: the production code opens what its disks hold.
+
+use super::{Happening, World};
+use crate::node::{Boot, Node};
+use iris_protocol::{Durability, Generation, Incarnation, ShardId, Wall};
+use iris_shard::io::Ticket;
+use iris_shard::mutant::{self, Mutant};
+use iris_storage::RecordNumber;
+use iris_storage::load::BootLimits;
+use iris_storage::log::LogWrite;
+use iris_storage::open::{DataSite, OpenError, OpenRequest, OpenStep, OpenedDirectory, Stopped, open_site};
+use iris_storage::recovery::Tail;
+use iris_storage::tables::{MemoryTables, SharedTables};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A server's clock is off by at most this: ids five minutes ahead of it are refused.
+const CLOCK_OFF_MS: u64 = 240_000;
+/// Between two crashes of the process, in microseconds.
+pub(super) const CRASHES: (u64, u64) = (20_000, 1_500_000);
+/// Small segments, so that a run passes many.
+const SEGMENT_BYTES: u64 = 512 << 10;
+const RECORD_BYTES_MAX: usize = 192 << 10;
+/// Shards that a process may have, once their number changes.
+const SHARDS: u64 = 4;
+/// Steps of opening among which one is chosen to stop at: a move of slots has more.
+const OPEN_STEPS: u64 = 12;
+const MOVE_STEPS: u64 = 2_000;
+
+/// By core: the last record that the first start after a stop found.
+pub(super) type Found = BTreeMap<u16, RecordNumber>;
+type Opened = OpenedDirectory<SharedTables<MemoryTables>>;
+
+impl World {
+    /// What the server's clock shows at a boot.
+    fn boot_clock(&mut self) -> Wall {
+        let off_ms = if self.plan.faults.clock && !self.calm {
+            self.random.below(2 * CLOCK_OFF_MS)
+        } else {
+            CLOCK_OFF_MS
+        };
+        self.reached.clock_behind += u64::from(off_ms < CLOCK_OFF_MS);
+        Wall(self.wall().after_ms(off_ms).0 - CLOCK_OFF_MS)
+    }
+
+    /// The process opens its disks, and may be stopped while it does.
+    pub(super) fn boot(&mut self, found: &mut Found) {
+        let wall = self.boot_clock();
+        let mut stops = self.stops();
+        let opened = loop {
+            match self.open(wall, stops.pop(), found) {
+                Ok(opened) => break opened,
+                Err(OpenError::Stopped) => {
+                    self.reached.crash_in_boot += 1;
+                    self.maybe_cut_power();
+                }
+                Err(error) => {
+                    self.checker.violate("C1", format!("the process does not start: {error}"));
+                    return;
+                }
+            }
+        };
+        self.run_on(opened);
+    }
+
+    /// At which steps of opening the process is stopped, one boot each.
+    fn stops(&mut self) -> Vec<u64> {
+        if !self.plan.faults.crashes || self.calm || !self.random.one_in(4) {
+            return Vec::new();
+        }
+        let steps = if self.random.one_in(2) { OPEN_STEPS } else { MOVE_STEPS };
+        (0..=self.random.below(3)).map(|_| self.random.below(steps)).collect()
+    }
+
+    fn open(&mut self, wall: Wall, stop_at: Option<u64>, found: &mut Found) -> Result<Opened, OpenError> {
+        let request = OpenRequest {
+            incarnation: Incarnation([1; 16]),
+            random: 7,
+            segment_bytes: SEGMENT_BYTES,
+            record_bytes_max: RECORD_BYTES_MAX,
+            boot: BootLimits {
+                crowded_entries: self.limits.inbox_envelopes,
+                crowded_bytes: self.limits.inbox_bytes,
+                dedup_rows_checked: 1 << 20,
+            },
+            ..OpenRequest::new(self.shards, Durability::Fsync, wall)
+        };
+        let cores = self.disks.cores.clone();
+        let mut steps = 0;
+        let site = DataSite::simulated(self.disks.meta.clone());
+        open_site(site, &mut self.disks, &request, &mut |step| {
+            if let OpenStep::Recovered { core } = step {
+                let last = cores.get(&core).map_or(RecordNumber::NONE, |disk| disk.applied());
+                found.entry(core).or_insert(last);
+            }
+            steps += 1;
+            if stop_at.is_some_and(|stop_at| steps > stop_at) { Err(Stopped) } else { Ok(()) }
+        })
+    }
+
+    fn run_on(&mut self, opened: Opened) {
+        self.generation = opened.generation;
+        self.reached.core_changes += u64::from(opened.moved.is_some());
+        let is_raised = !mutant::is_on(Mutant::GenerationNotRaised);
+        let boot = Boot {
+            shards: self.shards,
+            generation: if is_raised { opened.generation } else { Generation(1) },
+            incarnation: opened.meta.meta().incarnation,
+            clock: opened.clock,
+            now: self.now,
+            limits: self.limits,
+        };
+        self.meta = Some(opened.meta);
+        self.nodes.clear();
+        for (shard, core) in (0..).zip(opened.cores) {
+            self.reached.torn_tail += u64::from(core.report.tail != Tail::Clean);
+            self.nodes.push(Node::new(ShardId(shard), &boot, core));
+        }
+        self.full = vec![false; self.nodes.len()];
+    }
+
+    /// The process stops, or the power is cut, and everything starts again.
+    pub(super) fn crash(&mut self) {
+        self.reached.crashes += 1;
+        let mut flying = Vec::new();
+        for (core, node) in (0..).zip(&mut self.nodes) {
+            self.reached.count(node.shard.counters());
+            if let Some(write) = node.writing.take() {
+                self.reached.crash_in_flight += 1;
+                self.disks.core(core).tear(&write, &mut self.random, &mut self.reached);
+                flying.push((core, write));
+            }
+        }
+        self.maybe_cut_power();
+        self.mail_last.clear();
+        self.mail_count.clear();
+        if self.plan.faults.cores && !self.calm && self.random.one_in(4) {
+            self.shards = u16::try_from(1 + self.random.below(SHARDS)).unwrap_or(1);
+        }
+        self.flip_and_boot(&flying);
+        if self.plan.faults.crashes && !self.calm {
+            self.plan_in(CRASHES.0, CRASHES.1, Happening::Crash);
+        }
+    }
+
+    fn maybe_cut_power(&mut self) {
+        if self.random.one_in(2) {
+            self.reached.power_cut += 1;
+            for disk in self.disks.cores.values() {
+                disk.cut_power();
+            }
+        }
+    }
+
+    /// A log with a flipped bit is refused, or the bit did not matter: nothing is lost then.
+    fn flip_and_boot(&mut self, flying: &[(u16, LogWrite)]) {
+        let mut found = Found::new();
+        if self.plan.faults.flips
+            && !self.calm
+            && self.random.one_in(4)
+            && let Some(flip) = self.disks.flip(&mut self.random)
+        {
+            self.reached.flipped += 1;
+            let wall = self.boot_clock();
+            match self.open(wall, None, &mut found) {
+                Err(OpenError::Recovery { .. }) => {
+                    self.reached.flip_refused += 1;
+                    self.disks.turn(flip);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.checker.violate("C1", format!("a flipped bit was not told: {error}"));
+                    return;
+                }
+            }
+        }
+        self.boot_after(flying, found);
+    }
+
+    fn boot_after(&mut self, flying: &[(u16, LogWrite)], mut found: Found) {
+        self.boot(&mut found);
+        if !self.checker.violations().is_empty() {
+            return;
+        }
+        for (core, write) in flying {
+            if found.get(core).is_some_and(|last| *last >= write.number()) {
+                self.now_durable(usize::from(*core), Ticket(write.through().0));
+            }
+        }
+        self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
+        self.conns.clear();
+        self.checker.stopped();
+        for person in 0..self.people.len() {
+            self.people[person].conn = None;
+            let now = self.now;
+            self.people[person].session.disconnected(now);
+        }
+        for shard in 0..self.nodes.len() {
+            self.after_input(shard);
+        }
+        for person in 0..self.people.len() {
+            self.take_outputs(person);
+        }
+    }
+}
