@@ -43,6 +43,8 @@ struct Wire {
 pub struct Checker {
     sent: BTreeMap<(ConversationId, MessageId), (UserId, Bytes)>,
     durable: BTreeMap<(ConversationId, MessageId), Sequence>,
+    /// The last sequence of each conversation on the disk.
+    last: BTreeMap<ConversationId, Sequence>,
     accepted: BTreeMap<Place, MessageId>,
     applied: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
     members: BTreeMap<String, UserId>,
@@ -139,22 +141,14 @@ impl Checker {
             return;
         }
         let is_first = !self.floors.keys().any(|other| self.members.get(other) == Some(user));
-        let floor = if is_first { BTreeMap::new() } else { self.last_stored() };
+        let floor = if is_first { BTreeMap::new() } else { self.last.clone() };
         self.floors.insert(device, floor);
-    }
-
-    /// The last sequence of each conversation on the disk.
-    fn last_stored(&self) -> BTreeMap<ConversationId, Sequence> {
-        let mut last: BTreeMap<ConversationId, Sequence> = BTreeMap::new();
-        for ((conversation, _), sequence) in &self.durable {
-            let highest = last.entry(conversation.clone()).or_default();
-            *highest = (*highest).max(*sequence);
-        }
-        last
     }
 
     /// A synced record holds this message.
     fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
+        let last = self.last.entry(conversation.clone()).or_default();
+        *last = (*last).max(sequence);
         let before = self.durable.insert((conversation.clone(), id), sequence);
         if before.is_some_and(|before| before != sequence) {
             self.violate("C2", format!("{id} in {conversation} was stored as {before:?} and as {sequence}"));
@@ -248,12 +242,11 @@ impl Checker {
 
     /// The first device that lacks something.
     fn missing(&self) -> Option<String> {
-        let last = self.last_stored();
         for (device, applied) in &self.applied {
             let (Some(user), Some(floor)) = (self.members.get(device), self.floors.get(device)) else {
                 continue;
             };
-            for (conversation, sequence) in &last {
+            for (conversation, sequence) in &self.last {
                 let has = applied.get(conversation).or(floor.get(conversation)).copied().unwrap_or_default();
                 if conversation.is_direct_member(user) && has < *sequence {
                     return Some(format!("{device} has {conversation} through {has}, stored is {sequence}"));

@@ -6,6 +6,7 @@
 //! - Everything that happens follows from the seed and the plan: the same seed gives the same trace hash.
 //! - Checkers see what devices saw and what disks held, never a shard's memory.
 
+pub mod batch;
 pub mod checker;
 mod disk;
 mod node;
@@ -13,7 +14,9 @@ mod people;
 pub mod plan;
 mod random;
 pub mod reached;
+pub mod shrink;
+mod story;
 pub mod world;
 
 pub use plan::Plan;
-pub use world::{Outcome, run};
+pub use world::{Outcome, run, run_and_tell};

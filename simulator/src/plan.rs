@@ -21,114 +21,96 @@ pub struct Plan {
     pub calm: Duration,
 }
 
-/// Faults by kind.
-#[allow(clippy::struct_excessive_bools, reason = "independent switches, named in the list of faults")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Faults {
-    /// The process is killed, or the power cut: unsynced writes are lost, torn or garbled.
-    pub crashes: bool,
-    /// Connections break at any frame, half-open ones linger.
-    pub network: bool,
-    /// A sync takes up to 200 ms.
-    pub slow_disk: bool,
-    /// A device loses its memory and comes back from its saved state.
-    pub devices: bool,
-    /// A core takes no mail for up to 800 ms.
-    pub stalls: bool,
-    /// A disk has no room for a while.
-    pub full_disk: bool,
-    /// The server's clock is up to four minutes off, another way after each boot.
-    pub clock: bool,
-    /// In one seed of four, ids grow old within seconds.
-    pub old_ids: bool,
-    /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
-    pub late_links: bool,
-    /// The process starts with another number of shards now and then.
-    pub cores: bool,
-    /// A bit of a log flips while the process is down.
-    pub flips: bool,
-}
+macro_rules! faults {
+    ($($(#[$doc:meta])* $field:ident: $name:literal,)*) => {
+        /// Faults by kind.
+        #[allow(clippy::struct_excessive_bools, reason = "independent switches, named in the list of faults")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Faults { $($(#[$doc])* pub $field: bool,)* }
 
-impl Faults {
-    /// Everything.
-    pub const ALL: Self = Self {
-        crashes: true,
-        network: true,
-        slow_disk: true,
-        devices: true,
-        stalls: true,
-        full_disk: true,
-        clock: true,
-        old_ids: true,
-        late_links: true,
-        cores: true,
-        flips: true,
-    };
-    /// Nothing.
-    pub const NONE: Self = Self {
-        crashes: false,
-        network: false,
-        slow_disk: false,
-        devices: false,
-        stalls: false,
-        full_disk: false,
-        clock: false,
-        old_ids: false,
-        late_links: false,
-        cores: false,
-        flips: false,
-    };
+        impl Faults {
+            /// Everything.
+            pub const ALL: Self = Self { $($field: true,)* };
+            /// Nothing.
+            pub const NONE: Self = Self { $($field: false,)* };
+            /// What a list may name.
+            pub const NAMES: &[&str] = &[$($name,)* "all"];
 
-    /// The list that [`Faults::parse`] takes for these.
-    pub fn list(&self) -> String {
-        if *self == Self::ALL {
-            return "all".to_owned();
-        }
-        let named = [
-            (self.crashes, "crash"),
-            (self.network, "network"),
-            (self.slow_disk, "disk"),
-            (self.devices, "device"),
-            (self.stalls, "stall"),
-            (self.clock, "clock"),
-            (self.full_disk, "full"),
-            (self.old_ids, "age"),
-            (self.late_links, "link"),
-            (self.cores, "core"),
-            (self.flips, "flip"),
-        ];
-        let named: Vec<_> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
-        named.join(",")
-    }
-
-    /// The named ones.
-    ///
-    /// # Errors
-    /// The name that is not a fault.
-    pub fn parse(list: &str) -> Result<Self, String> {
-        let mut faults = Self::NONE;
-        for name in list.split(',').filter(|name| !name.is_empty()) {
-            match name {
-                "all" => faults = Self::ALL,
-                "crash" => faults.crashes = true,
-                "network" => faults.network = true,
-                "disk" => faults.slow_disk = true,
-                "device" => faults.devices = true,
-                "stall" => faults.stalls = true,
-                "link" => faults.late_links = true,
-                "clock" => faults.clock = true,
-                "full" => faults.full_disk = true,
-                "age" => faults.old_ids = true,
-                "core" => faults.cores = true,
-                "flip" => faults.flips = true,
-                other => {
-                    return Err(format!(
-                        "{other:?} is none of crash, network, disk, device, stall, link, clock, full, age, core, flip, all"
-                    ));
+            /// The list that [`Faults::parse`] takes for these.
+            pub fn list(&self) -> String {
+                if *self == Self::ALL {
+                    return "all".to_owned();
                 }
+                let named = [$((self.$field, $name),)*];
+                let named: Vec<_> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+                named.join(",")
+            }
+
+            /// The named ones.
+            ///
+            /// # Errors
+            /// The name that is not a fault, and those that are.
+            pub fn parse(list: &str) -> Result<Self, String> {
+                let mut faults = Self::NONE;
+                for name in list.split(',').filter(|name| !name.is_empty()) {
+                    match name {
+                        "all" => faults = Self::ALL,
+                        $($name => faults.$field = true,)*
+                        other => return Err(format!("{other:?} is none of {}", Self::NAMES.join(", "))),
+                    }
+                }
+                Ok(faults)
+            }
+
+            /// These with one less, for each of them.
+            pub fn one_less(&self) -> Vec<Self> {
+                let mut less = Vec::new();
+                $(if self.$field {
+                    less.push(Self { $field: false, ..*self });
+                })*
+                less
             }
         }
-        Ok(faults)
+    };
+}
+
+faults! {
+    /// The process is killed, or the power cut: unsynced writes are lost, torn or garbled.
+    crashes: "crash",
+    /// Connections break at any frame, half-open ones linger.
+    network: "network",
+    /// A sync takes up to 200 ms.
+    slow_disk: "disk",
+    /// A device loses its memory and comes back from its saved state.
+    devices: "device",
+    /// A core takes no mail for up to 800 ms.
+    stalls: "stall",
+    /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
+    late_links: "link",
+    /// The server's clock is up to four minutes off, another way after each boot.
+    clock: "clock",
+    /// A disk has no room for a while.
+    full_disk: "full",
+    /// In one seed of four, ids grow old within seconds.
+    old_ids: "age",
+    /// The process starts with another number of shards now and then.
+    cores: "core",
+    /// A bit of a log flips while the process is down.
+    flips: "flip",
+}
+
+impl Plan {
+    /// What to type to see this seed again.
+    pub fn command(&self, seed: u64) -> String {
+        let stop = self.stop_at.map_or_else(String::new, |step| format!(" --stop-at {step}"));
+        format!(
+            "iris-simulator --seed {seed} --ops {} --shards {} --users {} --devices {} --fault {:?}{stop}",
+            self.ops,
+            self.shards,
+            self.users,
+            self.devices,
+            self.faults.list()
+        )
     }
 }
 

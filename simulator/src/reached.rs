@@ -76,6 +76,18 @@ reached! {
 }
 
 impl Reached {
+    /// Faults that were injected, of every kind.
+    pub fn faults(&self) -> u64 {
+        self.crashes
+            + self.crash_in_boot
+            + self.flipped
+            + self.disconnects
+            + self.device_restarts
+            + self.full_disks
+            + self.stalled_cores
+            + self.clock_behind
+    }
+
     /// Takes what a shard counted until its end.
     pub(crate) fn count(&mut self, counters: &iris_shard::Counters) {
         self.elided += counters.elided;

@@ -16,6 +16,7 @@ use crate::people::Person;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::reached::Reached;
+use crate::story::{Story, words};
 use bytes::Bytes;
 use iris_client::session::{Event as Told, Output};
 use iris_client::state::Target;
@@ -129,11 +130,23 @@ pub(crate) struct World {
     calm: bool,
     steps: u64,
     limits: Limits,
+    /// What happened in words, if somebody wants to read it.
+    story: Option<Story>,
 }
 
 /// Runs one seed to its end.
 pub fn run(seed: u64, plan: &Plan) -> Outcome {
+    play(World::new(seed, plan.clone()), seed, plan).0
+}
+
+/// Runs one seed to its end, and tells what happened last, a line each.
+pub fn run_and_tell(seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
     let mut world = World::new(seed, plan.clone());
+    world.story = Some(Story::default());
+    play(world, seed, plan)
+}
+
+fn play(mut world: World, seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
     let mut violations = Vec::new();
     world.start();
     let mut deadline = None;
@@ -156,7 +169,8 @@ pub fn run(seed: u64, plan: &Plan) -> Outcome {
             break;
         }
     }
-    world.end(seed, violations)
+    let story = world.story.take().map(Story::lines).unwrap_or_default();
+    (world.end(seed, violations), story)
 }
 
 impl World {
@@ -192,6 +206,7 @@ impl World {
             calm: false,
             steps: 0,
             limits,
+            story: None,
             plan,
         }
     }
@@ -246,6 +261,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         self.note(&happening);
+        self.tell(&happening);
         match happening {
             Happening::Compose { person } => self.compose(person),
             Happening::Connect { person } => {
@@ -277,6 +293,16 @@ impl World {
             }
             Happening::Restart { person } => self.restart(person),
             Happening::Room { shard, boot, available } => self.room(shard, boot, available),
+        }
+    }
+
+    fn tell(&mut self, happening: &Happening) {
+        let micros = self.micros();
+        let people = &self.people;
+        if let Some(story) = &mut self.story
+            && let Some(words) = words(happening, |person| people[person].name())
+        {
+            story.tell(micros, &words);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The process stops, and starts again: the production code opens what its disks hold.
 
 use super::{Happening, World};
+use crate::disk::Disk;
 use crate::node::{Boot, Node};
 use iris_protocol::{Durability, Generation, Incarnation, ShardId, Wall};
 use iris_shard::io::Ticket;
@@ -18,8 +19,8 @@ const CLOCK_OFF_MS: u64 = 240_000;
 /// Between two crashes of the process, in microseconds.
 pub(super) const CRASHES: (u64, u64) = (20_000, 1_500_000);
 /// Small segments, so that a run passes many.
-const SEGMENT_BYTES: u64 = 512 << 10;
-const RECORD_BYTES_MAX: usize = 192 << 10;
+const SEGMENT_BYTES: u64 = 96 << 10;
+const RECORD_BYTES_MAX: usize = 48 << 10;
 /// Shards that a process may have, once their number changes.
 const SHARDS: u64 = 4;
 /// Steps of opening among which one is chosen to stop at: a move of slots has more.
@@ -89,7 +90,7 @@ impl World {
         let site = DataSite::simulated(self.disks.meta.clone());
         open_site(site, &mut self.disks, &request, &mut |step| {
             if let OpenStep::Recovered { core } = step {
-                let last = cores.get(&core).map_or(RecordNumber::NONE, |disk| disk.applied());
+                let last = cores.get(&core).map_or(RecordNumber::NONE, Disk::applied);
                 found.entry(core).or_insert(last);
             }
             steps += 1;

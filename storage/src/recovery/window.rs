@@ -136,7 +136,7 @@ pub(super) fn used_through(
     offset: u64,
     segment_bytes: u64,
 ) -> Result<u64, RecoveryError> {
-    let mut buffer = vec![0_u8; WINDOW_BYTES];
+    let mut buffer = vec![0_u8; WINDOW_BYTES.min(narrow(segment_bytes.saturating_sub(offset)))];
     let (mut at, mut used) = (offset, offset);
     while at < segment_bytes {
         let read = files.read_at(segment, at, &mut buffer);
