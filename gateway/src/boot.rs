@@ -140,6 +140,12 @@ fn report(step: OpenStep) {
             tracing::info!(done, slots, "moving users");
         }
         OpenStep::MoveDone => tracing::info!("users have moved"),
+        OpenStep::Rewound { raised } => {
+            tracing::warn!(
+                conversations = raised,
+                "the host lost writes: sequences go on behind what is remembered"
+            );
+        }
         OpenStep::Recovered { core } => tracing::debug!(core, "recovered"),
         OpenStep::Locked
         | OpenStep::MetaRead

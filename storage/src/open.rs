@@ -22,8 +22,10 @@ mod core;
 mod databases;
 mod lock;
 mod moving;
+mod rewind;
 
 pub use core::{CorePlan, OpenedCore, open_core};
+use core::{RecoveredCore, finish_core, recover_core};
 #[cfg(feature = "rocks")]
 pub use databases::RocksDatabases;
 pub use databases::{core_folder, log_folder, tables_folder};
@@ -176,6 +178,11 @@ pub enum OpenStep {
     CoreRemoved {
         /// The core.
         core: u16,
+    },
+    /// The host lost writes: owners go on behind what homes remember.
+    Rewound {
+        /// Conversations whose owner had lost sequences.
+        raised: u64,
     },
     /// META holds this boot's generation.
     GenerationRaised,
@@ -374,11 +381,22 @@ pub fn open_site<D: Databases>(
     let moved = moving::move_slots(databases, &mut file, request, &found, observe)?;
     remove_leftovers(directory, databases, file.meta().shards, observe)?;
     let next = Generation(file.meta().generation.0.saturating_add(1));
-    let mut cores = Vec::new();
+    let mut recovered = Vec::new();
     for core in 0..request.shards {
         let plan = found.core_plan(file.meta(), request, (core, next));
-        cores.push(open_one(databases, core, &plan)?);
+        recovered.push((recover_one(databases, &plan)?, plan));
         observe(OpenStep::Recovered { core })?;
+    }
+    if found.host_lost_writes {
+        let mut tables: Vec<_> =
+            recovered.iter_mut().map(|((core, _), _)| core.engine.tables_mut()).collect();
+        let raised = rewind::raise_sequences(&mut tables);
+        let raised = raised.map_err(|(core, source)| OpenError::Tables { core, source })?;
+        observe(OpenStep::Rewound { raised })?;
+    }
+    let mut cores = Vec::new();
+    for ((core, mut files), plan) in recovered {
+        cores.push(finish_core(core, &mut files, &plan)?);
     }
     let vouched: Vec<_> = cores.iter().map(|core| core.log.vouch()).collect();
     let generations_run_out = file.raise_generation(|meta| {
@@ -407,15 +425,17 @@ pub fn open_site<D: Databases>(
     })
 }
 
-fn open_one<D: Databases>(
+/// A core with its log replayed into its tables, and the files of its log.
+fn recover_one<D: Databases>(
     databases: &mut D,
-    core: u16,
     plan: &CorePlan,
-) -> Result<OpenedCore<D::Tables>, OpenError> {
+) -> Result<(RecoveredCore<D::Tables>, D::Files), OpenError> {
+    let core = plan.core;
     let tables = databases.tables(core).map_err(|source| OpenError::Tables { core, source })?;
     let path = || PathBuf::from(format!("log of core {core}"));
-    let files = databases.files(core).map_err(|source| OpenError::Io { what: "open", path: path(), source });
-    open_core(tables, &mut files?, plan)
+    let files = databases.files(core);
+    let mut files = files.map_err(|source| OpenError::Io { what: "open", path: path(), source })?;
+    Ok((recover_core(tables, &mut files, plan)?, files))
 }
 
 fn read_meta<D: Databases>(

@@ -3,7 +3,7 @@
 //! Invariants
 //! - Sequences in outbox and dedup are not above the conversation's last, and no two messages have the same.
 
-use super::read::{dedup_value, devices_of, envelope_value, sequence, user_value};
+use super::read::{dedup_value, devices_of, envelope_value, last_sequence, user_value};
 use super::{BootState, CrowdedUser};
 use crate::codec::DecodeError;
 use crate::key::{self, Key, KeyRange};
@@ -208,7 +208,8 @@ impl SequenceCheck {
             return Ok(*last);
         }
         let slot = conversation.slot();
-        let last = sequence(tables, Key::Sequence { slot, conversation: conversation.as_str().as_bytes() })?;
+        let last =
+            last_sequence(tables, Key::Sequence { slot, conversation: conversation.as_str().as_bytes() })?;
         self.last.insert(conversation.clone(), last);
         Ok(last)
     }

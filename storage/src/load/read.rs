@@ -64,12 +64,12 @@ pub fn load(tables: &dyn Tables, request: &LoadRequest) -> Result<Loaded, LoadEr
         LoadRequest::Watermark(user, conversation) => {
             let (slot, user) = (user.slot(), user.as_str().as_bytes());
             let key = Key::Watermark { slot, user, conversation: conversation.as_str().as_bytes() };
-            Ok(Loaded::Watermark(sequence(tables, key)?))
+            Ok(Loaded::Watermark(last_sequence(tables, key)?))
         }
         LoadRequest::Conversation(conversation) => {
             let key =
                 Key::Sequence { slot: conversation.slot(), conversation: conversation.as_str().as_bytes() };
-            Ok(Loaded::Conversation(sequence(tables, key)?))
+            Ok(Loaded::Conversation(last_sequence(tables, key)?))
         }
         LoadRequest::Dedup(key) => {
             let key = key::dedup(&key.conversation, &key.sender, &key.message_id);
@@ -94,7 +94,7 @@ fn get<T>(
     decode(&value).map(Some).map_err(|source| TableError::malformed(key.table(), &bytes, source))
 }
 
-pub(super) fn sequence(tables: &dyn Tables, key: Key<'_>) -> Result<Sequence, TableError> {
+pub(crate) fn last_sequence(tables: &dyn Tables, key: Key<'_>) -> Result<Sequence, TableError> {
     Ok(get(tables, key, sequence_from_value)?.unwrap_or(Sequence::NONE))
 }
 

@@ -70,7 +70,7 @@ impl<T> fmt::Debug for OpenedCore<T> {
     }
 }
 
-/// Recovers a log into the tables and gets both ready. Also what the simulator boots a core with.
+/// Recovers a log into the tables and gets both ready.
 ///
 /// # Errors
 /// [`OpenError`]: do not start.
@@ -79,9 +79,24 @@ pub fn open_core<T: Tables>(
     files: &mut dyn LogFiles,
     plan: &CorePlan,
 ) -> Result<OpenedCore<T>, OpenError> {
-    let (mut engine, log, report) = recover_core(tables, files, plan)?;
+    finish_core(recover_core(tables, files, plan)?, files, plan)
+}
+
+/// A core whose tables hold everything that its log does, flushed.
+pub(super) struct RecoveredCore<T> {
+    pub(super) engine: StorageEngine<T>,
+    log: RecordLog,
+    report: RecoveryReport,
+}
+
+/// Makes the first segment, and reads what the shard begins with.
+pub(super) fn finish_core<T: Tables>(
+    recovered: RecoveredCore<T>,
+    files: &mut dyn LogFiles,
+    plan: &CorePlan,
+) -> Result<OpenedCore<T>, OpenError> {
+    let RecoveredCore { mut engine, mut log, report } = recovered;
     let core = plan.core;
-    let mut log = log;
     while let Some(segment) = log.needs_segment() {
         let path = PathBuf::from(segment.id.file_name());
         let failed = |source| OpenError::Io { what: "make log segment", path, source };
@@ -98,7 +113,7 @@ pub(super) fn recover_core<T: Tables>(
     tables: T,
     files: &mut dyn LogFiles,
     plan: &CorePlan,
-) -> Result<(StorageEngine<T>, RecordLog, RecoveryReport), OpenError> {
+) -> Result<RecoveredCore<T>, OpenError> {
     let core = plan.core;
     let applied = tables.applied();
     if applied.generation > plan.known {
@@ -130,5 +145,5 @@ pub(super) fn recover_core<T: Tables>(
     };
     let mut log = RecordLog::new(config, position);
     log.flushed(flushed);
-    Ok((engine, log, report))
+    Ok(RecoveredCore { engine, log, report })
 }

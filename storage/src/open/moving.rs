@@ -8,15 +8,13 @@
 //! - A slot whose mark is durable is not copied again; one without is copied from the start.
 //! - Floors are merged by maximum; everything else moves as it is.
 
-use super::core::recover_core;
-use super::{Databases, Judged, Observer, OpenError, OpenRequest, OpenStep};
+use super::{Databases, Judged, Observer, OpenError, OpenRequest, OpenStep, recover_one};
 use crate::key::KeyRange;
 use crate::meta::{MetaFile, Moving};
 use crate::row::FloorRow;
 use crate::tables::{ChangeList, Next, Table, TableError, Tables};
 use iris_protocol::limits::SLOTS;
 use iris_protocol::{Generation, Slot};
-use std::path::PathBuf;
 
 /// Bytes of rows copied in one batch.
 const BATCH_BYTES: usize = 8 << 20;
@@ -119,13 +117,10 @@ impl<D: Databases> Step<'_, '_, D> {
 
     /// A core's tables with its log replayed and flushed: the log holds nothing that the tables lack.
     fn recovered(&mut self, core: u16) -> Result<D::Tables, OpenError> {
-        let tables = self.databases.tables(core).map_err(|source| OpenError::Tables { core, source })?;
-        let path = || PathBuf::from(format!("log of core {core}"));
-        let files = self.databases.files(core);
-        let mut files = files.map_err(|source| OpenError::Io { what: "open", path: path(), source })?;
-        let plan = self.found.core_plan(self.file.meta(), self.request, (core, self.file.meta().generation));
-        let (engine, _, _) = recover_core(tables, &mut files, &plan)?;
-        Ok(engine.into_tables())
+        let generation = self.file.meta().generation;
+        let plan = self.found.core_plan(self.file.meta(), self.request, (core, generation));
+        let (recovered, _) = recover_one(self.databases, &plan)?;
+        Ok(recovered.engine.into_tables())
     }
 
     /// Makes the move durable in META, unless an earlier process did.
