@@ -140,10 +140,10 @@ fn report(step: OpenStep) {
             tracing::info!(done, slots, "moving users");
         }
         OpenStep::MoveDone => tracing::info!("users have moved"),
-        OpenStep::Rewound { raised } => {
+        OpenStep::Rewound { inboxes } => {
             tracing::warn!(
-                conversations = raised,
-                "the host lost writes: sequences go on behind what is remembered"
+                inboxes,
+                "the host lost writes: inboxes were cut to what is left of their conversations"
             );
         }
         OpenStep::Recovered { core } => tracing::debug!(core, "recovered"),

@@ -43,6 +43,10 @@ struct Wire {
 pub struct Checker {
     sent: BTreeMap<(ConversationId, MessageId), (UserId, Bytes)>,
     durable: BTreeMap<(ConversationId, MessageId), Sequence>,
+    /// What was on the disk before the host last lost writes: it may be there, or not.
+    before: BTreeMap<(ConversationId, MessageId), Sequence>,
+    /// The first sequence of each conversation since then.
+    first: BTreeMap<ConversationId, Sequence>,
     /// The last sequence of each conversation on the disk.
     last: BTreeMap<ConversationId, Sequence>,
     accepted: BTreeMap<Place, MessageId>,
@@ -107,6 +111,18 @@ impl Checker {
         }
     }
 
+    /// The host lost writes, and says so: what was there before may be gone. What is stored from now on may not, for the
+    /// devices that are linked on the disk and all that will be.
+    pub fn rewound(&mut self, linked: BTreeSet<String>) {
+        self.before.append(&mut self.durable);
+        self.accepted.clear();
+        self.first.clear();
+        self.last.clear();
+        self.applied.values_mut().for_each(BTreeMap::clear);
+        self.floors = linked.into_iter().map(|device| (device, BTreeMap::new())).collect();
+        self.marks = MarkChecker::rewound();
+    }
+
     /// A device exists. It gets messages once it is linked.
     pub fn device(&mut self, name: String, user: UserId) {
         self.applied.insert(name.clone(), BTreeMap::new());
@@ -147,6 +163,7 @@ impl Checker {
 
     /// A synced record holds this message.
     fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
+        self.first.entry(conversation.clone()).or_insert(sequence);
         let last = self.last.entry(conversation.clone()).or_default();
         *last = (*last).max(sequence);
         let before = self.durable.insert((conversation.clone(), id), sequence);
@@ -172,7 +189,7 @@ impl Checker {
         let Ok(conversation) = ConversationId::parse(conversation) else {
             return self.violate("C5", format!("{id} was accepted into {conversation:?}"));
         };
-        if self.durable.get(&(conversation.clone(), id)) != Some(&sequence) {
+        if !self.is_stored(&conversation, id, sequence) {
             self.violate(
                 "C6",
                 format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"),
@@ -193,8 +210,10 @@ impl Checker {
         payload: &Bytes,
     ) {
         let (conversation, sequence) = place;
+        let first = self.first.get(conversation).copied();
+        let is_new = first.is_some_and(|first| sequence >= first);
         let Some(last) = self.applied.get_mut(device) else { return };
-        let before = last.insert(conversation.clone(), sequence);
+        let before = if is_new { last.insert(conversation.clone(), sequence) } else { None };
         match (before, self.floors.get(device)) {
             (_, None) => {
                 let what = format!("{device} got {conversation} {sequence} and is not linked on the disk");
@@ -206,7 +225,7 @@ impl Checker {
             (None, Some(floor)) => {
                 // What was stored before it was linked may come, then everything.
                 let floor = floor.get(conversation).copied().unwrap_or_default();
-                if sequence > floor.next() {
+                if is_new && sequence > floor.next().max(first.unwrap_or_default()) {
                     let what =
                         format!("{device} begins {conversation} at {sequence}, it was linked at {floor}");
                     self.violate("C1", what);
@@ -225,9 +244,15 @@ impl Checker {
             }
             Some(_) => {}
         }
-        if self.durable.get(&(conversation.clone(), id)) != Some(&sequence) {
+        if !self.is_stored(conversation, id, sequence) {
             self.violate("C6", format!("{device} got {conversation} {sequence} before it was on the disk"));
         }
+    }
+
+    /// True if this is, or before the host lost writes was, on the disk.
+    fn is_stored(&self, conversation: &ConversationId, id: MessageId, sequence: Sequence) -> bool {
+        let place = (conversation.clone(), id);
+        self.durable.get(&place) == Some(&sequence) || self.before.get(&place) == Some(&sequence)
     }
 
     /// Something that must never happen without an injected cause.
@@ -270,7 +295,10 @@ impl Checker {
         }
         let holes: Vec<String> = by_conversation
             .iter()
-            .filter(|(_, sequences)| sequences.last().is_some_and(|last| last.0 != sequences.len() as u64))
+            .filter(|(_, sequences)| {
+                let span = sequences.first().zip(sequences.last()).map(|(first, last)| last.0 - first.0 + 1);
+                span != Some(sequences.len() as u64)
+            })
             .map(|(conversation, sequences)| {
                 format!("{conversation} has {} messages, last {:?}", sequences.len(), sequences.last())
             })

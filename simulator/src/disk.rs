@@ -2,14 +2,17 @@
 
 use crate::random::Random;
 use crate::reached::Reached;
+use iris_protocol::Durability;
 use iris_storage::log::LogWrite;
 use iris_storage::meta::SharedMeta;
 use iris_storage::open::Databases;
 use iris_storage::segment::{LogFiles, SharedLog};
-use iris_storage::tables::{MemoryTables, SharedTables, TableError};
+use iris_storage::tables::{MemoryTables, SharedTables, Table, TableError};
 use iris_storage::{RecordNumber, SegmentId};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::rc::Rc;
 
 /// One core's disk.
 #[derive(Clone, Default)]
@@ -20,6 +23,38 @@ pub(crate) struct Disk {
     pub(crate) tables: SharedTables<MemoryTables>,
     /// Where the last acknowledged record stands: segment, first byte, end.
     last: Option<(SegmentId, u64, u64)>,
+    /// Writes that a stop of the host may lose, oldest first.
+    pub(crate) cached: Cache,
+}
+
+/// Writes that are not synced, shared as the log is.
+#[derive(Clone, Default)]
+pub(crate) struct Cache(Rc<RefCell<Vec<Cached>>>);
+
+/// One of them: what stood there before.
+struct Cached {
+    segment: SegmentId,
+    offset: u64,
+    before: Vec<u8>,
+}
+
+impl Cache {
+    /// Everything is on the disk now.
+    pub(crate) fn sync(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    /// The host stops: some writes are lost, some of them in part.
+    fn lose(&self, log: &SharedLog, random: &mut Random) {
+        for Cached { segment, offset, before } in self.0.borrow_mut().drain(..).rev() {
+            if random.one_in(2) {
+                continue;
+            }
+            let kept = if random.one_in(4) { random.index(before.len()) } else { 0 };
+            let lost = log.with(|log| log.write_at(segment, offset + kept as u64, &before[kept..]));
+            assert!(lost.is_ok(), "the log writes into segments that exist: {lost:?}");
+        }
+    }
 }
 
 /// A bit that is not what was written.
@@ -32,8 +67,11 @@ pub(crate) struct Flip {
 }
 
 impl Disk {
-    /// A synced write.
-    pub(crate) fn write(&mut self, write: &LogWrite) {
+    /// A write, synced or not.
+    pub(crate) fn write(&mut self, write: &LogWrite, durability: Durability) {
+        if durability == Durability::Os {
+            self.remember(write);
+        }
         self.put(write, write.bytes());
         self.last = Some((write.segment(), write.offset(), write.offset() + write.bytes().len() as u64));
     }
@@ -56,13 +94,22 @@ impl Disk {
         self.put(write, &torn);
     }
 
+    fn remember(&mut self, write: &LogWrite) {
+        let (segment, offset) = (write.segment(), write.offset());
+        let mut before = vec![0; write.bytes().len()];
+        let read = self.log.read_at(segment, offset, &mut before);
+        assert!(read.is_ok(), "the log writes into segments that exist: {read:?}");
+        self.cached.0.borrow_mut().push(Cached { segment, offset, before });
+    }
+
     fn put(&mut self, write: &LogWrite, bytes: &[u8]) {
         let written = self.log.with(|log| log.write_at(write.segment(), write.offset(), bytes));
         assert!(written.is_ok(), "the log writes into segments that exist: {written:?}");
     }
 
-    /// The power is cut: tables fall back to their last flush.
-    pub(crate) fn cut_power(&self) {
+    /// The power is cut: tables fall back to their last flush, and what was not synced may be lost.
+    pub(crate) fn cut_power(&self, random: &mut Random) {
+        self.cached.lose(&self.log, random);
         self.tables.with(MemoryTables::power_cut);
     }
 
@@ -80,7 +127,20 @@ pub(crate) struct Disks {
     pub(crate) meta: SharedMeta,
 }
 
+/// The ids of a key: behind the slot, each with a zero at its end.
+fn ids(key: &[u8]) -> Vec<String> {
+    let texts = key.get(2..).unwrap_or_default().split(|byte| *byte == 0);
+    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+}
+
 impl Disks {
+    /// Every device that has a row, as the world names it.
+    pub(crate) fn devices(&self) -> BTreeSet<String> {
+        let keys = |disk: &Disk| disk.tables.with(|tables| tables.keys(Table::Cursors));
+        let name = |key: Vec<u8>| ids(&key)[..2].join("/");
+        self.cores.values().flat_map(keys).map(name).collect()
+    }
+
     /// A core's disk, made if there is none.
     pub(crate) fn core(&mut self, core: u16) -> &mut Disk {
         self.cores.entry(core).or_default()

@@ -32,6 +32,7 @@ pub(crate) struct Boot {
     pub(crate) clock: Wall,
     pub(crate) now: Mono,
     pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
 }
 
 impl Node {
@@ -42,7 +43,7 @@ impl Node {
             placement: Placement::even(boot.shards),
             generation: boot.generation,
             incarnation: boot.incarnation,
-            durability: Durability::Fsync,
+            durability: boot.durability,
             limits: boot.limits,
             hash_seed: 11,
             mail_ring: MAIL_RING,

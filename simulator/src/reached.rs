@@ -39,6 +39,10 @@ reached! {
     written_unacknowledged,
     /// The power was cut: unflushed tables were rebuilt from the log.
     power_cut,
+    /// The host lost writes under `os` durability.
+    rewound,
+    /// A device was told that its history was rewound.
+    rewound_told,
     /// A connection broke.
     disconnects,
     /// A server noticed a broken connection late.

@@ -49,7 +49,7 @@ pub(crate) fn words(happening: &Happening, name: impl Fn(usize) -> String) -> Op
         }
         Happening::Synced { shard, .. } => format!("shard {shard}: a record is synced"),
         Happening::Mail { from, to, mail, .. } => {
-            let mail = format!("{mail:?}");
+            let mail = format!("{:?}", mail.body);
             let kind = mail.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
             format!("shard {from} -> shard {to}: {kind}")
         }
@@ -65,7 +65,8 @@ pub(crate) fn words(happening: &Happening, name: impl Fn(usize) -> String) -> Op
         Happening::PersonTick { .. }
         | Happening::ShardTick { .. }
         | Happening::Answer { .. }
-        | Happening::Flush => return None,
+        | Happening::Flush
+        | Happening::Sync => return None,
     };
     Some(words)
 }

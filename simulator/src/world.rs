@@ -21,7 +21,8 @@ use bytes::Bytes;
 use iris_client::session::{Event as Told, Output};
 use iris_client::state::Target;
 use iris_protocol::limits::Limits;
-use iris_protocol::{ConversationId, DeviceId, Generation, MessageId, Mono, UserId, Wall};
+use iris_protocol::wire::GapReason;
+use iris_protocol::{ConversationId, DeviceId, Durability, Generation, MessageId, Mono, UserId, Wall};
 use iris_shard::Placement;
 use iris_shard::io::{ConnId, LoadId};
 use iris_shard::mail::Mail;
@@ -36,6 +37,8 @@ use xxhash_rust::xxh3::Xxh3;
 const START: Wall = Wall(1_767_225_600_000);
 /// The age at which an unknown id is refused, in some runs.
 const SHORT_DEDUP: Duration = Duration::from_secs(3);
+/// One run in so many has `os` durability.
+const OS_SEEDS: u64 = 3;
 /// When late devices are linked, in microseconds: messages flow since 2 s.
 const LATE: (u64, u64) = (2_100_000, 3_500_000);
 /// A stop that aims at the moment after a late device's first words, in microseconds.
@@ -67,6 +70,8 @@ pub(crate) enum Happening {
     Mail { from: u16, to: usize, boot: Generation, mail: Box<Mail> },
     /// The tables are flushed.
     Flush,
+    /// With `os` durability: what was written is synced.
+    Sync,
     /// The process stops.
     Crash,
     /// A connection breaks.
@@ -112,6 +117,11 @@ pub(crate) struct World {
     meta: Option<MetaFile>,
     /// Shards of the process that runs.
     shards: u16,
+    durability: Durability,
+    /// Starts of the host.
+    host_boots: u8,
+    /// The host lost writes: clients will see a new incarnation.
+    is_rewound: bool,
     nodes: Vec<Node>,
     people: Vec<Person>,
     conns: BTreeMap<ConnId, (usize, usize)>,
@@ -182,6 +192,8 @@ impl World {
             // A clock that is minutes ahead would call every id old.
             plan.faults.clock = false;
         }
+        let is_os = plan.faults.os && seed % OS_SEEDS == 1;
+        let durability = if is_os { Durability::Os } else { Durability::Fsync };
         Self {
             random: Random::new(seed),
             now: BEGIN,
@@ -190,6 +202,9 @@ impl World {
             disks: Disks::default(),
             meta: None,
             shards: plan.shards,
+            durability,
+            host_boots: 1,
+            is_rewound: false,
             nodes: Vec::new(),
             people: Vec::new(),
             conns: BTreeMap::new(),
@@ -285,6 +300,7 @@ impl World {
             Happening::Answer { shard, boot, id, request } => self.answer(shard, boot, id, &request),
             Happening::Mail { from, to, boot, mail } => self.mail(from, to, boot, *mail),
             Happening::Flush => self.flush(),
+            Happening::Sync => self.sync(),
             Happening::Crash => self.crash(),
             Happening::Break { person } => self.break_connection(person),
             Happening::NextBreak { person } => {
@@ -325,6 +341,7 @@ impl World {
             Happening::Restart { person } => (14, *person, &[]),
             Happening::NextBreak { person } => (15, *person, &[]),
             Happening::Room { shard, .. } => (16, *shard, &[]),
+            Happening::Sync => (17, 0, &[]),
         };
         self.trace.update(&self.now.0.to_be_bytes());
         self.trace.update(&[kind]);
@@ -380,6 +397,9 @@ impl World {
                 self.checker.applied(&name, place, message.message_id, &message.payload);
                 let now = self.now;
                 self.people[person].session.stored(now, message.offset);
+            }
+            Told::Gap(gap) if gap.reason == GapReason::HistoryRewound && self.reached.rewound > 0 => {
+                self.reached.rewound_told += 1;
             }
             Told::Gap(gap) => self.checker.violate("C1", format!("{name} was told of a hole: {gap:?}")),
             Told::ServerFault(fault) => self.checker.violate("C3", format!("{name}: {fault}")),

@@ -322,7 +322,9 @@ impl RecordLog {
     /// What the data directory may vouch for at a clean stop, when nothing is in flight.
     pub fn vouch(&self) -> Vouch {
         assert!(!self.in_flight, "a record in flight cannot be vouched for");
-        Vouch { number: self.position.last.number, segment: self.position.sequence }
+        // A segment that is not there any more (the host lost it) cannot be vouched for, though its place stays taken.
+        let segment = self.position.used.last().map_or(SegmentSequence(0), |segment| segment.sequence);
+        Vouch { number: self.position.last.number, segment }
     }
 
     /// The segment to make ahead of need; `None` while one is free. Make it with [`crate::segment::LogFiles::create`]

@@ -179,10 +179,10 @@ pub enum OpenStep {
         /// The core.
         core: u16,
     },
-    /// The host lost writes: owners go on behind what homes remember.
+    /// The host lost writes: homes have forgotten what owners lost.
     Rewound {
-        /// Conversations whose owner had lost sequences.
-        raised: u64,
+        /// Inboxes that were ahead of an owner.
+        inboxes: u64,
     },
     /// META holds this boot's generation.
     GenerationRaised,
@@ -390,9 +390,9 @@ pub fn open_site<D: Databases>(
     if found.host_lost_writes {
         let mut tables: Vec<_> =
             recovered.iter_mut().map(|((core, _), _)| core.engine.tables_mut()).collect();
-        let raised = rewind::raise_sequences(&mut tables);
-        let raised = raised.map_err(|(core, source)| OpenError::Tables { core, source })?;
-        observe(OpenStep::Rewound { raised })?;
+        let cut = rewind::cut_homes(&mut tables);
+        let inboxes = cut.map_err(|(core, source)| OpenError::Tables { core, source })?;
+        observe(OpenStep::Rewound { inboxes })?;
     }
     let mut cores = Vec::new();
     for ((core, mut files), plan) in recovered {

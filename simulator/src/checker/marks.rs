@@ -23,9 +23,16 @@ struct Marks {
 #[derive(Default)]
 pub(super) struct MarkChecker {
     users: BTreeMap<UserId, Marks>,
+    /// The host lost writes: which rows are left is not known any more.
+    is_rewound: bool,
 }
 
 impl MarkChecker {
+    /// One that judges nothing any more.
+    pub(super) fn rewound() -> Self {
+        Self { is_rewound: true, ..Self::default() }
+    }
+
     /// A delivery names the place of a message.
     pub(super) fn delivered(&mut self, user: &UserId, offset: Offset, place: (&ConversationId, Sequence)) {
         let marks = self.users.entry(user.clone()).or_default();
@@ -77,6 +84,9 @@ impl MarkChecker {
 
     /// After a record: the first message that every device has passed and no watermark covers.
     pub(super) fn forgotten(&mut self) -> Option<String> {
+        if self.is_rewound {
+            return None;
+        }
         for (user, marks) in &mut self.users {
             let passed = marks.cursors.values().copied().min().unwrap_or_default();
             while let Some(first) = marks.places.first_entry().filter(|first| *first.key() <= passed) {

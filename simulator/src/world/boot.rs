@@ -3,7 +3,7 @@
 use super::{Happening, World};
 use crate::disk::Disk;
 use crate::node::{Boot, Node};
-use iris_protocol::{Durability, Generation, Incarnation, ShardId, Wall};
+use iris_protocol::{Generation, Incarnation, ShardId, Wall};
 use iris_shard::io::Ticket;
 use iris_shard::mutant::{self, Mutant};
 use iris_storage::RecordNumber;
@@ -74,7 +74,8 @@ impl World {
 
     fn open(&mut self, wall: Wall, stop_at: Option<u64>, found: &mut Found) -> Result<Opened, OpenError> {
         let request = OpenRequest {
-            incarnation: Incarnation([1; 16]),
+            incarnation: Incarnation([self.host_boots; 16]),
+            host_boot: format!("boot {}", self.host_boots),
             random: 7,
             segment_bytes: SEGMENT_BYTES,
             record_bytes_max: RECORD_BYTES_MAX,
@@ -83,16 +84,20 @@ impl World {
                 crowded_bytes: self.limits.inbox_bytes,
                 dedup_rows_checked: 1 << 20,
             },
-            ..OpenRequest::new(self.shards, Durability::Fsync, wall)
+            ..OpenRequest::new(self.shards, self.durability, wall)
         };
         let cores = self.disks.cores.clone();
-        let mut steps = 0;
+        let (mut steps, is_rewound) = (0, &mut self.is_rewound);
         let site = DataSite::simulated(self.disks.meta.clone());
         open_site(site, &mut self.disks, &request, &mut |step| {
             if let OpenStep::Recovered { core } = step {
                 let last = cores.get(&core).map_or(RecordNumber::NONE, Disk::applied);
                 found.entry(core).or_insert(last);
+                if let Some(disk) = cores.get(&core) {
+                    disk.cached.sync();
+                }
             }
+            *is_rewound |= matches!(step, OpenStep::Rewound { .. });
             steps += 1;
             if stop_at.is_some_and(|stop_at| steps > stop_at) { Err(Stopped) } else { Ok(()) }
         })
@@ -109,6 +114,7 @@ impl World {
             clock: opened.clock,
             now: self.now,
             limits: self.limits,
+            durability: self.durability,
         };
         self.meta = Some(opened.meta);
         self.nodes.clear();
@@ -146,8 +152,9 @@ impl World {
     fn maybe_cut_power(&mut self) {
         if self.random.one_in(2) {
             self.reached.power_cut += 1;
+            self.host_boots = self.host_boots.saturating_add(1);
             for disk in self.disks.cores.values() {
-                disk.cut_power();
+                disk.cut_power(&mut self.random);
             }
         }
     }
@@ -186,6 +193,10 @@ impl World {
             if found.get(core).is_some_and(|last| *last >= write.number()) {
                 self.now_durable(usize::from(*core), Ticket(write.through().0));
             }
+        }
+        if std::mem::take(&mut self.is_rewound) {
+            self.reached.rewound += 1;
+            self.checker.rewound(self.disks.devices());
         }
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         self.conns.clear();

@@ -2,7 +2,7 @@
 
 use super::boot::CRASHES;
 use super::{Happening, World};
-use iris_protocol::Generation;
+use iris_protocol::{Durability, Generation};
 use iris_shard::io::Input;
 
 /// Between two times without room on a disk, and how long one is, in microseconds.
@@ -17,6 +17,9 @@ impl World {
     pub(super) fn plan_faults(&mut self) {
         const AFTER_LINKING: u64 = 2_000_000;
         self.plan_in(100_000, 2_000_000, Happening::Flush);
+        if self.durability == Durability::Os {
+            self.plan_in(1, 100_000, Happening::Sync);
+        }
         if self.plan.faults.crashes {
             self.plan_in(AFTER_LINKING, AFTER_LINKING + CRASHES.1, Happening::Crash);
         }

@@ -3,8 +3,9 @@
 use super::{Happening, World};
 use crate::node::MAIL_RING;
 use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::limits::OS_SYNC_INTERVAL;
 use iris_protocol::wire::{Close, server_frame};
-use iris_protocol::{ConversationId, Generation, MessageId, Mono, Offset, Sequence, ShardId};
+use iris_protocol::{ConversationId, Durability, Generation, MessageId, Mono, Offset, Sequence, ShardId};
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
@@ -14,6 +15,8 @@ use std::time::Duration;
 /// A sync in microseconds, on a good day and on a bad one.
 const SYNC: (u64, u64) = (100, 400);
 const SLOW_SYNC: (u64, u64) = (1_000, 200_000);
+/// A write that is not synced.
+const CACHED: (u64, u64) = (1, 10);
 /// Mail and reads in microseconds.
 const HOP: (u64, u64) = (1, 300);
 /// Mail to a core that stalls, in microseconds: what follows waits behind it.
@@ -133,7 +136,11 @@ impl World {
     fn write(&mut self, shard: usize) {
         if self.nodes[shard].begin_write(self.disks.core(core(shard))) {
             let slow = self.plan.faults.slow_disk && !self.calm && self.random.one_in(20);
-            let (from, to) = if slow { SLOW_SYNC } else { SYNC };
+            let (from, to) = match self.durability {
+                Durability::Os => CACHED,
+                Durability::Fsync if slow => SLOW_SYNC,
+                Durability::Fsync => SYNC,
+            };
             let boot = self.generation;
             self.plan_in(from, to, Happening::Synced { shard, boot });
         }
@@ -144,7 +151,7 @@ impl World {
             return;
         }
         let Some(write) = self.nodes[shard].writing.take() else { return };
-        self.disks.core(core(shard)).write(&write);
+        self.disks.core(core(shard)).write(&write, self.durability);
         let through = Ticket(write.through().0);
         self.now_durable(shard, through);
         let node = &mut self.nodes[shard];
@@ -198,6 +205,15 @@ impl World {
         } else {
             self.after_input(shard);
         }
+    }
+
+    /// With `os` durability: everything written so far is on the disks.
+    pub(super) fn sync(&mut self) {
+        for disk in self.disks.cores.values() {
+            disk.cached.sync();
+        }
+        let interval = u64::try_from(OS_SYNC_INTERVAL.as_micros()).unwrap_or(u64::MAX);
+        self.plan_in(interval, interval + 1, Happening::Sync);
     }
 
     pub(super) fn flush(&mut self) {

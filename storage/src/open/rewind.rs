@@ -1,58 +1,125 @@
 //! What a stop of the host under `os` durability leaves behind: each core's log ends where it ends.
 //!
-//! A home may remember a sequence that its owner has lost. Given to another message, that one would count as known there,
-//! and be ignored. So owners go on behind whatever any home remembers.
+//! A home may remember messages that their owner has lost. The next ones would get the same sequences, count as known there,
+//! and be ignored. So homes forget what owners have lost: the history ends for all where it ends for its owner. Clients
+//! learn of it by the new incarnation.
 //!
 //! Invariants
-//! - After a rewound start no conversation's last sequence is below a watermark of one of its members.
+//! - After a rewound start no watermark is above the last sequence of its conversation, and no inbox holds what is.
 
 use super::moving::owner;
-use crate::codec::put_varint;
+use crate::codec::{DecodeError, put_varint};
+use crate::encode::{put_entry, put_user_row};
 use crate::key::{Key, KeyRange, parse, slot_of_conversation};
-use crate::load::last_sequence;
+use crate::load::{entry_bytes, inbox_row, last_sequence, user_value};
+use crate::op::{Entry, UserRow};
 use crate::row::sequence_from_value;
 use crate::tables::{ChangeList, Next, Table, TableError, Tables};
-use iris_protocol::Sequence;
+use crate::view::user_id;
+use iris_protocol::{Sequence, UserId};
 use std::collections::BTreeMap;
 
-/// Raises sequences to the watermarks of all cores, durably. By core; returns how many were raised.
+/// By user and conversation: what the owner has.
+type Ahead = BTreeMap<UserId, BTreeMap<Vec<u8>, Sequence>>;
+
+/// Makes every home forget what is above the last sequence of its conversation, durably. Returns how many inboxes were
+/// ahead of one.
 ///
 /// # Errors
 /// The core whose tables failed, and why.
-pub(super) fn raise_sequences<T: Tables>(tables: &mut [&mut T]) -> Result<u64, (u16, TableError)> {
-    let shards = u16::try_from(tables.len()).unwrap_or(u16::MAX);
-    let mut raised: BTreeMap<(u16, Vec<u8>), Sequence> = BTreeMap::new();
-    for (core, home) in (0_u16..).zip(tables.iter()) {
-        let range = KeyRange::all();
-        let scanned = home.scan(Table::Watermarks, &range.from, &range.end, &mut |key, value| {
-            let malformed = |source| TableError::malformed(Table::Watermarks, key, source);
-            let Key::Watermark { conversation, .. } = parse(Table::Watermarks, key).map_err(malformed)?
-            else {
-                unreachable!("a key of another table")
-            };
-            let watermark = sequence_from_value(value).map_err(malformed)?;
-            let slot = slot_of_conversation(conversation);
-            let (owner, sequence) = (owner(slot, shards), Key::Sequence { slot, conversation });
-            let Some(owned) = tables.get(usize::from(owner)) else { return Ok(Next::Continue) };
-            if last_sequence(&**owned, sequence)? < watermark {
-                let highest = raised.entry((owner, sequence.to_vec())).or_default();
-                *highest = (*highest).max(watermark);
-            }
-            Ok(Next::Continue)
-        });
-        scanned.map_err(|error| (core, error))?;
-    }
-    for (core, owner) in (0_u16..).zip(tables.iter_mut()) {
+pub(super) fn cut_homes<T: Tables>(tables: &mut [&mut T]) -> Result<u64, (u16, TableError)> {
+    let mut cut = 0_u64;
+    for core in 0..u16::try_from(tables.len()).unwrap_or(u16::MAX) {
+        let failed = |error| (core, error);
+        let ahead = find_ahead(tables, core).map_err(failed)?;
+        let Some(home) = tables.get_mut(usize::from(core)) else { continue };
         let mut batch = ChangeList::default();
-        for ((_, key), sequence) in raised.range((core, Vec::new())..(core.saturating_add(1), Vec::new())) {
-            let mut value = Vec::new();
-            put_varint(&mut value, sequence.0);
-            batch.put(Table::Sequence, key, &value);
+        for (user, conversations) in &ahead {
+            cut = cut.saturating_add(1);
+            cut_user(*home, user, conversations, &mut batch).map_err(failed)?;
         }
-        let written = owner.apply(&batch, owner.applied()).and_then(|()| owner.flush());
-        written.map_err(|error| (core, error))?;
+        home.apply(&batch, home.applied()).and_then(|()| home.flush()).map_err(failed)?;
     }
-    Ok(u64::try_from(raised.len()).unwrap_or(u64::MAX))
+    Ok(cut)
+}
+
+/// Watermarks of a core that are above the last sequence of their conversation.
+fn find_ahead<T: Tables>(tables: &[&mut T], core: u16) -> Result<Ahead, TableError> {
+    let shards = u16::try_from(tables.len()).unwrap_or(u16::MAX);
+    let mut ahead = Ahead::new();
+    let Some(home) = tables.get(usize::from(core)) else { return Ok(ahead) };
+    let range = KeyRange::all();
+    home.scan(Table::Watermarks, &range.from, &range.end, &mut |key, value| {
+        let malformed = |source| TableError::malformed(Table::Watermarks, key, source);
+        let parsed = parse(Table::Watermarks, key).map_err(malformed)?;
+        let Key::Watermark { user, conversation, .. } = parsed else {
+            return Err(malformed(DecodeError::Truncated));
+        };
+        let watermark = sequence_from_value(value).map_err(malformed)?;
+        let slot = slot_of_conversation(conversation);
+        let Some(owner) = tables.get(usize::from(owner(slot, shards))) else { return Ok(Next::Continue) };
+        let last = last_sequence(&**owner, Key::Sequence { slot, conversation })?;
+        if watermark > last {
+            let user = user_id(user).map_err(malformed)?;
+            ahead.entry(user).or_default().insert(conversation.to_vec(), last);
+        }
+        Ok(Next::Continue)
+    })?;
+    Ok(ahead)
+}
+
+/// One inbox: watermarks fall, entries above them go, gaps end with them, and the user's usage follows.
+fn cut_user(
+    home: &impl Tables,
+    user: &UserId,
+    conversations: &BTreeMap<Vec<u8>, Sequence>,
+    batch: &mut ChangeList,
+) -> Result<(), TableError> {
+    let (slot, name) = (user.slot(), user.as_str().as_bytes());
+    for (conversation, last) in conversations {
+        let mut value = Vec::new();
+        put_varint(&mut value, last.0);
+        batch.put(Table::Watermarks, &Key::Watermark { slot, user: name, conversation }.to_vec(), &value);
+    }
+    let (mut entries, mut bytes) = (0_u32, 0_u64);
+    let range = KeyRange::user(user);
+    home.scan(Table::Inbox, &range.from, &range.end, &mut |key, value| {
+        let (_, _, entry) = inbox_row(key, value)?;
+        let (conversation, from, through) = match &entry {
+            Entry::Message { envelope, .. } => (&envelope.conversation, envelope.sequence, envelope.sequence),
+            Entry::Gap { conversation, from, through, .. } => (conversation, *from, *through),
+        };
+        let last = conversations.get(conversation.as_str().as_bytes()).copied();
+        let Some(last) = last.filter(|last| through > *last) else { return Ok(Next::Continue) };
+        match &entry {
+            Entry::Gap { conversation, reason, .. } if from <= last => {
+                let mut value = Vec::new();
+                let conversation = conversation.clone();
+                put_entry(&mut value, &Entry::Gap { conversation, from, through: last, reason: *reason });
+                batch.put(Table::Inbox, key, &value);
+            }
+            Entry::Message { .. } | Entry::Gap { .. } => {
+                entries = entries.saturating_add(1);
+                bytes = bytes.saturating_add(entry_bytes(&entry));
+                batch.delete(Table::Inbox, key);
+            }
+        }
+        Ok(Next::Continue)
+    })?;
+    let key = Key::User { slot, user: name }.to_vec();
+    let mut stored = Vec::new();
+    if home.get(Table::Users, &key, &mut stored)? {
+        let row = user_value(&stored).map_err(|source| TableError::malformed(Table::Users, &key, source))?;
+        let row = UserRow {
+            stored_entries: row.stored_entries.saturating_sub(entries),
+            stored_bytes: row.stored_bytes.saturating_sub(bytes),
+            ..row
+        };
+        let mut value = Vec::new();
+        put_user_row(&mut value, &row);
+        batch.put(Table::Users, &key, &value);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
