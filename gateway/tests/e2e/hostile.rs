@@ -1,67 +1,14 @@
 //! One peer misbehaves; nobody else notices, and it gets its documented code.
 
 use crate::harness::*;
-use bytes::Bytes;
+use crate::raw::*;
 use iris_client::driver::Driver;
-use iris_client::raw::{RawConn, Read};
+use iris_client::raw::RawConn;
 use iris_protocol::wire::{self, client_frame::Frame as ClientFrame, server_frame::Frame};
 use iris_protocol::{CloseCode, RejectCode};
 use std::time::Duration;
 
 const IDLE: usize = 200;
-
-fn hello(token: &str) -> ClientFrame {
-    ClientFrame::Hello(wire::Hello {
-        versions: vec![1],
-        token: token.to_owned(),
-        window: 16,
-        ..Default::default()
-    })
-}
-
-fn next_frame(conn: &mut RawConn) -> Option<Frame> {
-    match conn.read_frame(PATIENCE).unwrap() {
-        Read::Frame(frame) => frame.frame,
-        Read::Closed => None,
-        Read::TimedOut => panic!("no frame"),
-    }
-}
-
-fn logged_in(gateway: &Gateway, token: &str) -> RawConn {
-    let mut conn = RawConn::connect(&gateway.over_tcp(), PATIENCE).unwrap();
-    conn.send_frame(hello(token)).unwrap();
-    assert!(matches!(next_frame(&mut conn), Some(Frame::Welcome(_))));
-    conn
-}
-
-/// Reads until the Close frame; its code.
-fn close_code(conn: &mut RawConn) -> Option<CloseCode> {
-    loop {
-        if let Frame::Close(close) = next_frame(conn)? {
-            return CloseCode::from_number(close.code);
-        }
-    }
-}
-
-fn send(to: wire::send::Target, message_id: &[u8], payload: usize) -> ClientFrame {
-    ClientFrame::Send(wire::Send {
-        request_id: 7,
-        target: Some(to),
-        message_id: Bytes::copy_from_slice(message_id),
-        payload: Bytes::from(vec![0; payload]),
-        ack_through: None,
-    })
-}
-
-fn fresh_id() -> [u8; 16] {
-    *uuid::Uuid::now_v7().as_bytes()
-}
-
-fn reject_code(conn: &mut RawConn) -> Option<RejectCode> {
-    let frame = next_frame(conn)?;
-    let Frame::Rejected(rejected) = frame else { panic!("not a reject: {frame:?}") };
-    RejectCode::from_number(rejected.code)
-}
 
 /// What a hostile peer writes, and how it is answered: with a close of this code, or by silence.
 type Attack = (&'static str, Vec<u8>, Option<CloseCode>);

@@ -12,4 +12,6 @@ mod fsck;
 mod harness;
 mod hostile;
 mod kills;
+mod raw;
 mod talk;
+mod traffic;
