@@ -179,6 +179,13 @@ fn tell(directory: &OpenedDirectory<RocksTables>) {
 
 fn status_of(error: &OpenError) -> ExitStatus {
     match error {
+        OpenError::Io { source, .. } | OpenError::Meta(MetaError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::StorageFull =>
+        {
+            ExitStatus::DiskFull
+        }
+        OpenError::Engine { source, .. } if source.is_disk_full() => ExitStatus::DiskFull,
+        OpenError::Tables { source, .. } if source.is_disk_full() => ExitStatus::DiskFull,
         OpenError::Locked { .. } => ExitStatus::DataDirLocked,
         OpenError::Meta(MetaError::Version { .. }) => ExitStatus::FormatUnknown,
         OpenError::Io { .. } | OpenError::Meta(MetaError::Io { .. }) => ExitStatus::DataDirUnusable,

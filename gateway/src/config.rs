@@ -113,7 +113,8 @@ sections! {
         write_buffer: Size = Size(256 << 20);
         /// Memory for the tables' cached blocks, of all cores together.
         block_cache: Size = Size(256 << 20);
-        /// Size of the ballast file, which keeps room for acknowledgements and deletions on a full disk.
+        /// Size of the ballast file, which keeps room for acknowledgements and deletions on a full disk: it is let go when
+        /// less than that is free, and made again at a start with room.
         ballast: Size = Size(64 << 20);
     }
     /// Limits of users and devices.

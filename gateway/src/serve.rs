@@ -26,6 +26,7 @@ use iris_protocol::{ShardId, Wall};
 use iris_reactor::mail::{Post, mesh};
 use iris_reactor::{Peer, Reactor, Waker};
 use iris_shard::{Placement, Shard};
+use iris_storage::meta::MetaError;
 use iris_storage::number::Vouch;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -327,6 +328,10 @@ fn status_of(error: &CoreError) -> ExitStatus {
     }
 }
 
+fn meta_status(error: &MetaError) -> ExitStatus {
+    if error.is_disk_full() { ExitStatus::DiskFull } else { ExitStatus::StorageWriteFailed }
+}
+
 /// Tells whoever started the process that it serves, and where.
 fn announce(addresses: &Addresses) {
     let line = json!({
@@ -423,7 +428,7 @@ impl Main {
             kept = kept.and_then(|()| self.opened.store_clock(self.clock()));
         }
         if let Err(error) = kept {
-            die(ExitStatus::StorageWriteFailed, &error.to_string());
+            die(meta_status(&error), &error.to_string());
         }
     }
 
@@ -448,7 +453,7 @@ impl Main {
                 .push(vouch.map_err(|_| ServeError::new(ExitStatus::Panic, "a core panicked as it ended"))?);
         }
         let closed = self.opened.stop_clean(clock, &stopped);
-        closed.map_err(|error| ServeError::new(ExitStatus::StorageWriteFailed, error))?;
+        closed.map_err(|error| ServeError::new(meta_status(&error), error))?;
         tracing::info!("stopped");
         Ok(())
     }

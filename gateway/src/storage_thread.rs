@@ -12,7 +12,7 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::sync::{Parker, Unparker};
 use iris_reactor::Waker;
 use iris_shard::io::LoadId;
-use iris_storage::engine::StorageEngine;
+use iris_storage::engine::{EngineError, StorageEngine};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
 use iris_storage::log::NewSegment;
 use iris_storage::number::RecordNumber;
@@ -169,7 +169,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
     let parker = Parker::new();
     let unparker = parker.unparker().clone();
     let now = Instant::now();
-    let worker = Worker {
+    let mut worker = Worker {
         shared: Arc::clone(&shared),
         parker,
         waker,
@@ -181,6 +181,8 @@ pub(crate) fn start<T: Tables + Send + 'static>(
         checked_at: now,
         flushing: false,
     };
+    // Before anything is accepted.
+    worker.check();
     let thread = std::thread::Builder::new().name(format!("storage-{}", place.shard)).spawn(move || {
         place.pin();
         place.step_back();
@@ -293,7 +295,11 @@ impl<T: Tables> Worker<T> {
 
     fn make_segments(&mut self) {
         while let Some(segment) = self.shared.wanted_segments.pop() {
-            or_die(self.files.create(segment.id, segment.bytes));
+            if let Err(error) = self.files.create(segment.id, segment.bytes) {
+                let full = error.kind() == std::io::ErrorKind::StorageFull;
+                let status = if full { ExitStatus::DiskFull } else { ExitStatus::StorageWriteFailed };
+                die(status, &format!("cannot make log segment {}: {error}", segment.id.file_name()));
+            }
             self.shared.made_segments.push(segment);
             self.waker.wake();
         }
@@ -312,13 +318,26 @@ impl<T: Tables> Worker<T> {
             tracing::warn!(full, "storage room changed");
             self.waker.wake();
         }
+        if full {
+            self.release_ballast();
+        }
+    }
+
+    /// Acknowledgements and deletions get the last room.
+    fn release_ballast(&self) {
+        match self.space.release_ballast() {
+            Ok(true) => tracing::warn!("the disk has no room but that of the ballast, which was let go"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "cannot let the ballast go"),
+        }
     }
 }
 
 /// The engine's errors end the process: what it holds in memory can no longer be trusted to reach the disk.
-fn or_die<V, E: std::fmt::Display>(result: Result<V, E>) -> V {
+fn or_die<V>(result: Result<V, EngineError>) -> V {
     match result {
         Ok(value) => value,
+        Err(error) if error.is_disk_full() => die(ExitStatus::DiskFull, &error.to_string()),
         Err(error) => die(ExitStatus::StorageEngineFailed, &error.to_string()),
     }
 }

@@ -31,6 +31,16 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// True if the disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Tables(error) => error.is_disk_full(),
+            Self::Record { .. } => false,
+        }
+    }
+}
+
 /// Merger and tables. Calls block: they are made on the storage thread.
 pub struct StorageEngine<T> {
     merger: Merger,

@@ -98,6 +98,16 @@ pub enum MetaError {
     },
 }
 
+impl MetaError {
+    /// True if the disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Damaged { .. } | Self::Version { .. } | Self::GenerationsUsed { .. } => false,
+        }
+    }
+}
+
 /// Where META is kept: a folder, or memory in tests and the simulator.
 pub trait MetaStore: fmt::Debug {
     /// What is there; `None` if there is nothing.

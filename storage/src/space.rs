@@ -96,6 +96,14 @@ impl Space {
         }
     }
 
+    /// Lets the ballast go if less than its size is free; true if it went. Ask about once a second.
+    ///
+    /// # Errors
+    /// The file system cannot be asked, or the file cannot be removed.
+    pub fn release_ballast(&self) -> io::Result<bool> {
+        if self.free_bytes()? < self.config.ballast_bytes { self.drop_ballast() } else { Ok(false) }
+    }
+
     /// Lets the ballast go; true if there was one. It is made again at a start with enough room.
     ///
     /// # Errors

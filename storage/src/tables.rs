@@ -108,6 +108,9 @@ impl Table {
     }
 }
 
+/// How the system, and with it RocksDB, calls ENOSPC.
+const NO_SPACE: &str = "No space left on device";
+
 /// Why tables could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
@@ -146,6 +149,14 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// True if the disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Engine { cause, .. } | Self::Background { cause } => cause.contains(NO_SPACE),
+            Self::Damaged { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
     pub(crate) fn damaged(table: Table, key: &[u8]) -> Self {
         Self::Damaged { table: table.name(), key: hex(key) }
     }

@@ -8,6 +8,7 @@ use iris_client::state::Target;
 use iris_client::token::TokenSource;
 use iris_protocol::{MessageId, UserId};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,11 +26,30 @@ pub(crate) struct Setup {
     pub(crate) shards: u16,
     pub(crate) level: &'static str,
     pub(crate) extra: String,
+    /// Where TLS is served at the first start.
+    pub(crate) tls: String,
+    /// Names in the certificate beside those of this host.
+    pub(crate) names: Vec<String>,
+    /// The data directory, if it is not in the gateway's own folder.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A command that becomes the gateway: its name and first arguments.
+    pub(crate) prefix: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { durability: "fsync", shards: 2, level: "info", extra: String::new() }
+        Self {
+            durability: "fsync",
+            shards: 2,
+            level: "info",
+            extra: String::new(),
+            tls: "127.0.0.1:0".to_owned(),
+            names: Vec::new(),
+            data_dir: None,
+            prefix: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -58,12 +78,13 @@ impl Gateway {
         let dir = TempDir::new().unwrap();
         let path = dir.path().to_str().unwrap();
         must(&["token", "keygen", "--out", path]);
-        must(&["tls", "selfsigned", "--out", path]);
+        let names = setup.names.iter().flat_map(|name| ["--name", name]);
+        must(&["tls", "selfsigned", "--out", path].into_iter().chain(names).collect::<Vec<_>>());
         let mut gateway = Self {
             dir,
-            setup,
             child: None,
-            tls: "127.0.0.1:0".to_owned(),
+            tls: setup.tls.clone(),
+            setup,
             plaintext: "127.0.0.1:0".to_owned(),
             started_in: Duration::ZERO,
         };
@@ -78,20 +99,27 @@ impl Gateway {
 
     fn write_config(&self) {
         let dir = self.dir.path().display();
-        let Setup { durability, shards, level, extra } = &self.setup;
+        let Setup { durability, shards, level, extra, .. } = &self.setup;
+        let data_dir = self.data_dir();
         let mut config = String::new();
         write!(
             config,
-            "[server]\ndata_dir = \"{dir}/data\"\nshards = {shards}\ndrain = \"5s\"\n\
+            "[server]\ndata_dir = \"{}\"\nshards = {shards}\ndrain = \"5s\"\n\
              [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\
              [tls]\ncertificate = \"{dir}/server.pem\"\nkey = \"{dir}/server.key\"\n\
              [tokens]\njwks = \"{dir}/jwks.json\"\n\
              [storage]\ndurability = \"{durability}\"\nsegment_bytes = \"16MiB\"\nballast = \"1MiB\"\n\
              [log]\nlevel = \"{level}\"\nformat = \"json\"\n{extra}",
-            self.tls, self.plaintext,
+            data_dir.display(),
+            self.tls,
+            self.plaintext,
         )
         .unwrap();
         std::fs::write(self.config(), config).unwrap();
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.setup.data_dir.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -114,9 +142,13 @@ impl Gateway {
         self.write_config();
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.log_file()).unwrap();
         let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iris-gateway"))
+        let gateway = env!("CARGO_BIN_EXE_iris-gateway");
+        let mut command = self.setup.prefix.iter().map(String::as_str).chain([gateway]);
+        let mut child = Command::new(command.next().unwrap())
+            .args(command)
             .args(["serve", "--insecure-plaintext", "--config"])
             .arg(self.config())
+            .envs(self.setup.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -182,9 +214,15 @@ impl Gateway {
     }
 
     pub(crate) fn token(&self, user: &str, device: &str) -> String {
+        self.token_for(user, device, "24h")
+    }
+
+    /// A token that is valid for so long.
+    pub(crate) fn token_for(&self, user: &str, device: &str, ttl: &str) -> String {
         let key = self.dir.path().join("issuer.key");
         let key = key.to_str().unwrap();
-        must(&["token", "issue", "--key", key, "--user", user, "--device", device]).trim().to_owned()
+        let bearer = ["--user", user, "--device", device, "--ttl", ttl];
+        must(&[&["token", "issue", "--key", key], &bearer[..]].concat()).trim().to_owned()
     }
 
     /// The TLS endpoint, checked against the generated authority.
@@ -250,8 +288,22 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.success(), "kill -{name} {pid}");
 }
 
+/// Says why a test proves nothing here.
+pub(crate) fn skip(why: &str) {
+    println!("SKIPPED: {why}");
+}
+
 pub(crate) fn to(user: &str) -> Target {
     Target::To(UserId::parse(user).unwrap())
+}
+
+/// Waits for something that nobody tells.
+pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 /// Waits for the first notice that `pick` takes.
@@ -291,6 +343,20 @@ pub(crate) fn send_accepted(device: &mut Driver, target: Target, text: &str) -> 
         Notice::Event(Event::Accepted(accepted)) => Some(accepted.message_id),
         Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
     })
+}
+
+/// Reads until everything that waited at the login has come: the texts.
+pub(crate) fn caught_up(device: &mut Driver) -> Vec<String> {
+    let mut texts = Vec::new();
+    wait_for(device, "the end of what waited", |notice| match notice {
+        Notice::Event(Event::CaughtUp { .. }) => Some(()),
+        Notice::Event(Event::Message(message)) => {
+            texts.push(text(message));
+            None
+        }
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
+    });
+    texts
 }
 
 pub(crate) fn text(message: &Message) -> String {

@@ -8,6 +8,7 @@
 
 mod boot;
 mod crowd;
+mod disk;
 mod fsck;
 mod harness;
 mod hostile;

@@ -29,6 +29,18 @@ fn errors_of_the_tables_are_not_hidden() {
     assert!(engine.check_background_errors().is_err());
 }
 
+/// Proves: G-LIMIT-5 (a lack of room is told from every other error of the tables).
+/// Seen to fail when: every `IO error` counts as one.
+#[test]
+fn a_full_disk_is_told_from_other_errors() {
+    let engine = |cause: &str| EngineError::from(TableError::Engine { table: "flush", cause: cause.into() });
+    let full =
+        "IO error: No space left on device: While appending to file: 000012.sst: No space left on device";
+    assert!(engine(full).is_disk_full());
+    assert!(!engine("IO error: While fsync: 000012.sst: Input/output error").is_disk_full());
+    assert!(!EngineError::from(TableError::damaged(Table::Users, b"key")).is_disk_full());
+}
+
 /// Seen to fail when: `start_flush` does not fill first.
 #[test]
 fn a_flush_covers_what_was_absorbed() {
