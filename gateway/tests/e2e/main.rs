@@ -13,6 +13,7 @@ mod fsck;
 mod harness;
 mod hostile;
 mod kills;
+mod pauses;
 mod raw;
 mod talk;
 mod traffic;

@@ -27,6 +27,7 @@ impl Random {
 /// What one device saw.
 #[derive(Default)]
 struct Seen {
+    welcomes: usize,
     applied: Vec<Message>,
     accepted: Vec<(MessageId, ConversationId, Sequence)>,
     trouble: Vec<String>,
@@ -59,6 +60,7 @@ fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phase
         let mut seen = seen.lock().unwrap();
         seen.unanswered = driver.unanswered_count();
         match notice {
+            Some(Notice::Event(Event::Welcome(_))) => seen.welcomes += 1,
             Some(Notice::Event(Event::Message(message))) => seen.applied.push(message),
             Some(Notice::Event(Event::Accepted(accepted))) => {
                 seen.accepted.push((accepted.message_id, accepted.conversation, accepted.sequence));
@@ -121,6 +123,22 @@ impl Crowd {
             }
         }
         all
+    }
+
+    /// Waits until this many more messages were accepted.
+    pub(crate) fn talk(&self, more: usize) {
+        let count =
+            || self.devices.iter().map(|(_, seen)| seen.lock().unwrap().accepted.len()).sum::<usize>();
+        let (enough, until) = (count() + more, Instant::now() + PATIENCE);
+        while count() < enough {
+            assert!(Instant::now() < until, "{} of {enough} messages were accepted", count());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// How often each device was welcomed since its first login.
+    pub(crate) fn returns(&self) -> Vec<usize> {
+        self.devices.iter().map(|(_, seen)| seen.lock().unwrap().welcomes).collect()
     }
 
     /// Ends the talk, waits until everybody has everything, and judges what they saw: how many messages it was.
