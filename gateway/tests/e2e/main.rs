@@ -10,6 +10,7 @@ mod boot;
 mod crowd;
 mod disk;
 mod fsck;
+mod half_open;
 mod harness;
 mod hostile;
 mod kills;
