@@ -17,4 +17,5 @@ mod kills;
 mod pauses;
 mod raw;
 mod talk;
+mod tokens;
 mod traffic;

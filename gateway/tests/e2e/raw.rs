@@ -58,3 +58,13 @@ pub(crate) fn reject_code(conn: &mut RawConn) -> Option<RejectCode> {
     let Frame::Rejected(rejected) = frame else { panic!("not a reject: {frame:?}") };
     RejectCode::from_number(rejected.code)
 }
+
+/// The next answer to a Send, or the Close that came instead.
+pub(crate) fn answer(conn: &mut RawConn) -> Option<Frame> {
+    loop {
+        let frame = next_frame(conn)?;
+        if matches!(frame, Frame::Accepted(_) | Frame::Rejected(_) | Frame::Close(_)) {
+            return Some(frame);
+        }
+    }
+}
