@@ -179,6 +179,22 @@ impl Gateway {
         child.wait().unwrap();
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Waits until the process has ended by itself, or by a signal sent before; the exit status.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let mut status = None;
+        let child = self.child.as_mut().unwrap();
+        wait_until("the process to end", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        self.child = None;
+        status.unwrap().code()
+    }
+
     /// SIGTERM; the exit status.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();

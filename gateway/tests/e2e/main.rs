@@ -16,6 +16,7 @@ mod hostile;
 mod kills;
 mod pauses;
 mod raw;
+mod sync_errors;
 mod talk;
 mod tokens;
 mod traffic;

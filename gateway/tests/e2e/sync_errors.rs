@@ -1,0 +1,108 @@
+//! The disk fails under the tables: a library in front of libc makes their syncs fail while a file exists.
+
+use crate::harness::*;
+use crate::traffic::UNHURRIED;
+use bytes::Bytes;
+use iris_client::driver::{Driver, Notice};
+use iris_client::session::{Event, Message};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Payloads of this size fill the smallest buffer of the tables after some 140 messages.
+const PAYLOAD_BYTES: usize = 60_000;
+const MESSAGES: usize = 600;
+
+/// Compiles the library; `None` without a compiler.
+fn compile(folder: &Path) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/preload/fsync.c");
+    let library = folder.join("fsync.so");
+    let compiled =
+        Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).output();
+    match compiled {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Some(library)
+        }
+        Err(error) => {
+            skip(&format!("cc: {error}"));
+            None
+        }
+    }
+}
+
+/// What was accepted, by its place.
+fn note(notice: Option<Notice>, accepted: &mut Vec<u64>) {
+    if let Some(Notice::Event(Event::Accepted(message))) = notice {
+        accepted.push(message.sequence.0);
+    }
+}
+
+fn payload(number: usize) -> Bytes {
+    let mut text = format!("{number} ").into_bytes();
+    text.resize(PAYLOAD_BYTES, b'.');
+    text.into()
+}
+
+fn number(message: &Message) -> usize {
+    text(message).split_once(' ').unwrap().0.parse().unwrap()
+}
+
+fn read_all(bob: &mut Driver) {
+    let mut numbers: Vec<usize> = (1..=MESSAGES as u64)
+        .map(|sequence| {
+            let message = wait_message(bob);
+            assert_eq!(message.sequence.0, sequence);
+            number(&message)
+        })
+        .collect();
+    // A message that met BUSY was sent again later; each came once.
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..MESSAGES).collect::<Vec<_>>());
+}
+
+/// Proves: G-LOG-2 (a sync of the tables fails under load: the process ends with its status, and after a restart on a sound disk
+/// every accepted message is there once, in order, and a retry settles the others)
+/// Seen to fail when: `RocksTables` ignores failed batches and background errors.
+#[test]
+fn f_36_a_failing_sync_of_the_tables_ends_the_process_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = compile(folder.path()) else { return };
+    let trigger = folder.path().join("trigger");
+    let environment = vec![
+        ("LD_PRELOAD", library.into_os_string()),
+        ("IRIS_FAIL_SYNC", trigger.clone().into_os_string()),
+        ("IRIS__STORAGE__WRITE_BUFFER", "8MiB".into()),
+        ("IRIS__STORAGE__FILL_INTERVAL", "50ms".into()),
+    ];
+    let mut gateway = Gateway::start(Setup { environment, extra: UNHURRIED.into(), ..Setup::default() });
+    let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
+    wait_welcome(&mut bob);
+    bob.close().unwrap();
+    let mut alice = gateway.stateless(gateway.over_tcp(), "alice", "phone");
+    wait_welcome(&mut alice);
+    for message in 0..MESSAGES {
+        alice.submit(to("bob"), payload(message)).unwrap();
+    }
+    let mut accepted = Vec::new();
+    while accepted.len() < 50 {
+        note(alice.next(PATIENCE).unwrap(), &mut accepted);
+    }
+    std::fs::write(&trigger, "").unwrap();
+    wait_until("the process to end", || {
+        note(alice.next(Duration::from_millis(20)).unwrap(), &mut accepted);
+        gateway.has_ended()
+    });
+    assert_eq!(gateway.ended(), Some(73), "{}", gateway.log());
+    println!("{} messages were accepted before the end", accepted.len());
+    assert!(accepted.len() < MESSAGES, "everything was accepted: the fault came too late");
+    std::fs::remove_file(&trigger).unwrap();
+    gateway.restart();
+    while accepted.len() < MESSAGES {
+        note(Some(alice.next(PATIENCE).unwrap().expect("an answer")), &mut accepted);
+    }
+    accepted.sort_unstable();
+    assert_eq!(accepted, (1..=MESSAGES as u64).collect::<Vec<_>>(), "one place each");
+    let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
+    read_all(&mut bob);
+}
