@@ -229,6 +229,13 @@ impl Gateway {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// How many cores have started so far with nothing to replay.
+    pub(crate) fn clean_recoveries(&self) -> usize {
+        let log = self.log();
+        let is_clean = |line: &&str| line.contains("\"recovered\"") && line.contains("\"records\":0,");
+        log.lines().filter(is_clean).count()
+    }
+
     pub(crate) fn token(&self, user: &str, device: &str) -> String {
         self.token_for(user, device, "24h")
     }

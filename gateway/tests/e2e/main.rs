@@ -9,6 +9,7 @@
 mod boot;
 mod crowd;
 mod disk;
+mod drains;
 mod fsck;
 mod half_open;
 mod harness;
