@@ -261,6 +261,10 @@ impl Gateway {
         &self.tls
     }
 
+    pub(crate) fn plaintext_address(&self) -> &str {
+        &self.plaintext
+    }
+
     pub(crate) fn state_file(&self, user: &str, device: &str) -> PathBuf {
         self.dir.path().join(format!("{user}-{device}.state"))
     }

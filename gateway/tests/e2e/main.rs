@@ -8,6 +8,7 @@
 
 mod boot;
 mod crowd;
+mod cuts;
 mod descriptors;
 mod disk;
 mod drains;
