@@ -14,7 +14,7 @@ fn backlog() -> usize {
 }
 
 /// Proves: G-CRASH-1 (a kill with a backlog of undelivered messages: everything is there after the restart)
-/// Break, not tried yet: `Loaded::Inbox` pages stop after the first.
+/// Seen to fail when: `Loaded::Inbox` pages stop after the first.
 #[test]
 fn a_backlog_survives_a_kill_and_is_delivered_whole() {
     let extra = "[limits]\nsends_per_second = 1000000\nsends_burst = 1000000\n".to_owned();

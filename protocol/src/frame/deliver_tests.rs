@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 proptest! {
-    /// Break, not tried yet: `put_number` writes zeros, or a field number of `Delivery::encode` is another.
+    /// Seen to fail when: `put_number` writes zeros, or a field number of `Delivery::encode` is another.
     #[test]
     fn a_borrowed_deliver_has_the_bytes_of_the_generated_one(
         numbers in prop::array::uniform4(prop_oneof![Just(0_u64), 0_u64..300, any::<u64>()]),
