@@ -102,6 +102,17 @@ pub enum RecoveryError {
         /// A readable record behind it.
         readable: RecordNumber,
     },
+    /// A segment that holds records, and does not say which.
+    #[error(
+        "the head of log segment {segment} is damaged, but record {readable} in it is readable: acknowledged messages \
+         are damaged; restore the data directory from a backup"
+    )]
+    DamagedHead {
+        /// The file.
+        segment: SegmentId,
+        /// A record in it.
+        readable: RecordNumber,
+    },
     /// A record does not name its predecessor.
     #[error(
         "record {number} in segment {segment} does not follow its predecessor: the log is mixed from two \
@@ -305,16 +316,8 @@ impl<'a> Walk<'a> {
         }
         let next = self.plan.applied.number.next();
         let Some(index) = self.chain.iter().rposition(|(_, head)| head.first <= next) else {
-            return match self.chain.first() {
-                Some((_, head)) if !self.plan.host_lost_writes => Err(RecoveryError::BeginsAfterTables {
-                    first: head.first,
-                    applied: self.plan.applied.number,
-                }),
-                Some(_) | None => {
-                    self.last = self.plan.applied;
-                    Ok(None)
-                }
-            };
+            self.last = self.plan.applied;
+            return Ok(None);
         };
         Ok(Some(Place::beginning(index)))
     }
@@ -360,10 +363,8 @@ impl<'a> Walk<'a> {
         // What the tables hold may be damaged: `rejoin` goes on behind it.
         let may_miss = self.plan.host_lost_writes || self.last.number < self.plan.applied.number;
         if head.sequence != before.sequence.next() {
-            if may_miss {
-                return Ok(false);
-            }
-            return Err(RecoveryError::MissingSegment { sequence: before.sequence.next() });
+            // `refuse_holes` looks whether the one between them is gone, or only its head.
+            return Ok(false);
         }
         if head.first == self.last.number.next() && head.previous == self.last.checksum {
             return Ok(true);
@@ -467,6 +468,13 @@ impl<'a> Walk<'a> {
             && only.previous == self.last.checksum
             && only.offset == wide_count(crate::segment::SEGMENT_HEAD_BYTES)
             && self.walked.iter().all(|segment| segment.id != only.segment)
+            && !self.has_later_segment()
+    }
+
+    /// A segment that the walk did not come to.
+    fn has_later_segment(&self) -> bool {
+        let sequence = self.walked.last().map_or(SegmentSequence(0), |segment| segment.sequence);
+        self.chain.iter().any(|(_, head)| head.sequence > sequence)
     }
 
     fn refuse_holes(&self, readable: &[Scanned]) -> Result<(), RecoveryError> {
@@ -474,18 +482,11 @@ impl<'a> Walk<'a> {
         if let Some(found) =
             readable.iter().filter(|found| found.number > last).min_by_key(|found| found.number)
         {
-            let (index, offset) = self.end.unwrap_or_default();
-            let segment = self.chain.get(index).map_or(found.segment, |(found, _)| found.id);
-            return Err(RecoveryError::Damaged {
-                number: last.next(),
-                segment,
-                offset,
-                readable: found.number,
-            });
+            return Err(self.hole(found));
         }
+        self.refuse_unwalked()?;
         let sequence = self.walked.last().map_or(SegmentSequence(0), |segment| segment.sequence);
-        let later = self.chain.iter().any(|(_, head)| head.sequence > sequence);
-        if later || sequence < self.plan.vouched.segment {
+        if self.has_later_segment() || sequence < self.plan.vouched.segment {
             return Err(RecoveryError::MissingSegment { sequence: sequence.next() });
         }
         if last < self.plan.vouched.number {
@@ -493,6 +494,35 @@ impl<'a> Walk<'a> {
         }
         if last < self.plan.applied.number {
             return Err(RecoveryError::EndsBeforeTables { last, applied: self.plan.applied.number });
+        }
+        Ok(())
+    }
+
+    /// What is wrong, if this is the first readable record behind the last one.
+    fn hole(&self, found: &Scanned) -> RecoveryError {
+        let (segment, readable) = (found.segment, found.number);
+        if self.chain.iter().all(|(chained, _)| chained.id != segment) {
+            return RecoveryError::DamagedHead { segment, readable };
+        }
+        if let Err(error) = self.refuse_unwalked() {
+            return error;
+        }
+        let (index, offset) = self.end.unwrap_or_default();
+        let segment = self.chain.get(index).map_or(segment, |(found, _)| found.id);
+        RecoveryError::Damaged { number: self.last.number.next(), segment, offset, readable }
+    }
+
+    /// Segments that the walk did not come to lack one before them.
+    fn refuse_unwalked(&self) -> Result<(), RecoveryError> {
+        let Some(before) = self.walked.last() else {
+            let Some((_, head)) = self.chain.first() else { return Ok(()) };
+            let applied = self.plan.applied.number;
+            return Err(RecoveryError::BeginsAfterTables { first: head.first, applied });
+        };
+        let sequence = before.sequence.next();
+        let there = self.chain.iter().any(|(_, head)| head.sequence == sequence);
+        if self.has_later_segment() && !there {
+            return Err(RecoveryError::MissingSegment { sequence });
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use crate::testing::{Choice, KEY, Place, Traffic, Writer, samples, small_config,
 use iris_protocol::Offset;
 use proptest::prelude::*;
 
+mod files;
+
 fn plan(padding: Padding, applied: Mark) -> RecoveryPlan {
     let generation = Generation(1);
     let vouched = Vouch::default();
@@ -210,6 +212,7 @@ fn is_refusal(error: &RecoveryError) -> bool {
     matches!(
         error,
         RecoveryError::Damaged { .. }
+            | RecoveryError::DamagedHead { .. }
             | RecoveryError::BrokenChain { .. }
             | RecoveryError::MissingSegment { .. }
             | RecoveryError::BeginsAfterTables { .. }
