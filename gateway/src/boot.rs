@@ -195,6 +195,7 @@ fn status_of(error: &OpenError) -> ExitStatus {
         OpenError::Meta(MetaError::Damaged { .. } | MetaError::GenerationsUsed { .. })
         | OpenError::MetaMissing { .. }
         | OpenError::MetaOlder { .. }
+        | OpenError::UnknownCore { .. }
         | OpenError::Recovery { .. }
         | OpenError::Boot { .. } => ExitStatus::Damaged,
         OpenError::Stopped => ExitStatus::Failed,

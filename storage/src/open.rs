@@ -54,7 +54,7 @@ pub trait Databases {
     /// # Errors
     /// The folder cannot be made.
     fn files(&mut self, core: u16) -> io::Result<Self::Files>;
-    /// Removes everything of a core that owns no slots.
+    /// Removes everything of a core that owns no slots, in one step: what a stop leaves of it is no core any more.
     ///
     /// # Errors
     /// The folder cannot be removed.
@@ -238,6 +238,17 @@ pub enum OpenError {
         /// In META.
         known: Generation,
     },
+    /// META does not know a core that holds rows.
+    #[error(
+        "core {core} holds rows, but META knows {shards} cores only: META is from an older backup; restore the whole \
+             data directory from one backup"
+    )]
+    UnknownCore {
+        /// The core.
+        core: u16,
+        /// In META.
+        shards: u16,
+    },
     /// The clock moved too far.
     #[error(
         "the host's clock is {days} days ahead of the data directory's: correct it, or start with --accept-clock"
@@ -376,10 +387,10 @@ pub fn open_site<D: Databases>(
     let found = Judged::new(file.meta(), request, origin)?;
     if file.meta().moving.is_none() {
         // Before a move could take a database that was removed halfway for one of its own.
-        remove_leftovers(directory, databases, file.meta().shards, observe)?;
+        remove_leftovers(databases, &file, request, &found, observe)?;
     }
     let moved = moving::move_slots(databases, &mut file, request, &found, observe)?;
-    remove_leftovers(directory, databases, file.meta().shards, observe)?;
+    remove_leftovers(databases, &file, request, &found, observe)?;
     let next = Generation(file.meta().generation.0.saturating_add(1));
     let mut recovered = Vec::new();
     for core in 0..request.shards {
@@ -460,14 +471,17 @@ fn read_meta<D: Databases>(
 
 /// A database of a core that owns no slots is what a stop left behind after a move.
 fn remove_leftovers<D: Databases>(
-    directory: &Path,
     databases: &mut D,
-    shards: u16,
+    file: &MetaFile,
+    request: &OpenRequest,
+    found: &Judged,
     observe: &mut Observer<'_>,
 ) -> Result<(), OpenError> {
-    let failed = |what| move |source| OpenError::Io { what, path: directory.to_owned(), source };
+    let failed =
+        |what| move |source| OpenError::Io { what, path: PathBuf::from("the data directory"), source };
     for core in databases.cores().map_err(failed("list"))? {
-        if core >= shards {
+        if core >= file.meta().shards {
+            moving::check_leftover(databases, file.meta(), request, (found, core))?;
             databases.remove(core).map_err(failed("remove a core's folder in"))?;
             observe(OpenStep::CoreRemoved { core })?;
         }

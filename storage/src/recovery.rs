@@ -181,6 +181,15 @@ pub enum RecoveryError {
         /// The record that both name.
         number: RecordNumber,
     },
+    /// The log was written with another key, or for another core.
+    #[error(
+        "log segment {segment} is of another data directory or another core: META, tables and log must be of one; \
+             restore the whole data directory from one backup"
+    )]
+    OtherLog {
+        /// The file.
+        segment: SegmentId,
+    },
     /// A record of a generation that the data directory does not know yet.
     #[error(
         "record {number} was written by generation {generation}, but META knows {known} only: META is from an older \
@@ -217,6 +226,12 @@ pub fn recover(
     let mut readable = scan(&mut window, &segments, walk.last.number)?;
     walk.rejoin(&mut window, &readable, replay)?;
     readable.retain(|found| found.number > walk.last.number);
+    if walk.chain.is_empty()
+        && readable.is_empty()
+        && let Some(segment) = window.other_log(&segments)?
+    {
+        return Err(RecoveryError::OtherLog { segment });
+    }
     if plan.host_lost_writes {
         walk.drop_readable(files, &readable)?;
     } else if let [only] = readable.as_slice()

@@ -19,6 +19,10 @@ pub fn tables_folder(directory: &Path, core: u16) -> PathBuf {
     core_folder(directory, core).join("tables")
 }
 
+/// What a core's folder is called from the moment it is removed; `cores` clears away what a stop left of it.
+#[cfg(feature = "rocks")]
+const REMOVED: &str = "removed";
+
 /// Logs in folders, tables in RocksDB.
 #[cfg(feature = "rocks")]
 #[derive(Debug)]
@@ -43,9 +47,13 @@ impl Databases for RocksDatabases {
     fn cores(&mut self) -> std::io::Result<Vec<u16>> {
         let mut cores = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("core-"));
-            cores.extend(number.and_then(|text| text.parse::<u16>().ok()));
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(number) = name.to_str().and_then(|name| name.strip_prefix("core-")) else { continue };
+            if number.ends_with(REMOVED) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+            cores.extend(number.parse::<u16>().ok());
         }
         cores.sort_unstable();
         Ok(cores)
@@ -70,7 +78,10 @@ impl Databases for RocksDatabases {
     }
 
     fn remove(&mut self, core: u16) -> std::io::Result<()> {
-        std::fs::remove_dir_all(core_folder(&self.directory, core))?;
-        crate::segment::sync_folder(&self.directory)
+        let folder = core_folder(&self.directory, core);
+        let removed = folder.with_extension(REMOVED);
+        std::fs::rename(folder, &removed)?;
+        crate::segment::sync_folder(&self.directory)?;
+        std::fs::remove_dir_all(removed)
     }
 }

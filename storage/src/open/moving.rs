@@ -7,10 +7,11 @@
 //! - At any instant every row is durable at the source or at the target.
 //! - A slot whose mark is durable is not copied again; one without is copied from the start.
 //! - Floors are merged by maximum; everything else moves as it is.
+//! - A core that owns no slots is removed only if it holds no rows.
 
 use super::{Databases, Judged, Observer, OpenError, OpenRequest, OpenStep, recover_one};
 use crate::key::KeyRange;
-use crate::meta::{MetaFile, Moving};
+use crate::meta::{Meta, MetaFile, Moving};
 use crate::row::FloorRow;
 use crate::tables::{ChangeList, Next, Table, TableError, Tables};
 use iris_protocol::limits::SLOTS;
@@ -79,7 +80,7 @@ impl<D: Databases> Step<'_, '_, D> {
         let cores = from.max(to);
         let mut tables = Vec::with_capacity(usize::from(cores));
         for core in 0..cores {
-            tables.push(self.recovered(core)?);
+            tables.push(recovered(self.databases, self.file.meta(), self.request, (self.found, core))?);
             (self.observe)(OpenStep::Recovered { core })?;
         }
         let moves = moves(from, to);
@@ -115,14 +116,6 @@ impl<D: Databases> Step<'_, '_, D> {
         Ok(MoveReport { from, to, slots, rows })
     }
 
-    /// A core's tables with its log replayed and flushed: the log holds nothing that the tables lack.
-    fn recovered(&mut self, core: u16) -> Result<D::Tables, OpenError> {
-        let generation = self.file.meta().generation;
-        let plan = self.found.core_plan(self.file.meta(), self.request, (core, generation));
-        let (recovered, _) = recover_one(self.databases, &plan)?;
-        Ok(recovered.engine.into_tables())
-    }
-
     /// Makes the move durable in META, unless an earlier process did.
     fn begin(&mut self, to: u16, cores: u16, slots: u16) -> Result<Generation, OpenError> {
         if self.file.meta().moving.is_none() {
@@ -137,6 +130,35 @@ impl<D: Databases> Step<'_, '_, D> {
         let generation = self.file.meta().generation;
         Ok(self.file.meta().moving.map_or(generation, |moving| moving.id))
     }
+}
+
+/// A core's tables with its log replayed and flushed: the log holds nothing that the tables lack.
+fn recovered<D: Databases>(
+    databases: &mut D,
+    meta: &Meta,
+    request: &OpenRequest,
+    (found, core): (&Judged, u16),
+) -> Result<D::Tables, OpenError> {
+    let plan = found.core_plan(meta, request, (core, meta.generation));
+    let (recovered, _) = recover_one(databases, &plan)?;
+    Ok(recovered.engine.into_tables())
+}
+
+/// A core that owns no slots, as META knows it, must hold no rows: else META is older than the move that filled it.
+pub(super) fn check_leftover<D: Databases>(
+    databases: &mut D,
+    meta: &Meta,
+    request: &OpenRequest,
+    (found, core): (&Judged, u16),
+) -> Result<(), OpenError> {
+    let tables = recovered(databases, meta, request, (found, core))?;
+    for table in moving_tables() {
+        let holds = has_rows(&tables, table, &KeyRange::all());
+        if holds.map_err(|source| OpenError::Tables { core, source })? {
+            return Err(OpenError::UnknownCore { core, shards: meta.shards });
+        }
+    }
+    Ok(())
 }
 
 /// Slots whose owner changes, ascending.

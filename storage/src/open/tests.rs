@@ -16,6 +16,22 @@ struct Disk {
 }
 
 impl Disk {
+    fn copied(&self) -> Self {
+        let copied = |(tables, log): &(SharedTables<MemoryTables>, SharedLog)| {
+            let log = SharedLog(Rc::new(RefCell::new(log.0.borrow().clone())));
+            (SharedTables::new(tables.with(|tables| tables.clone())), log)
+        };
+        Self { cores: self.cores.iter().map(|(core, disk)| (*core, copied(disk))).collect() }
+    }
+
+    /// Every row and every byte of the logs.
+    fn contents(&self) -> BTreeMap<u16, (Model, MemoryLog)> {
+        let contents = |(tables, log): &(SharedTables<MemoryTables>, SharedLog)| {
+            (tables.with(|tables| dump(tables)), log.0.borrow().clone())
+        };
+        self.cores.iter().map(|(core, disk)| (*core, contents(disk))).collect()
+    }
+
     fn power_cut(&self) {
         self.cores.values().for_each(|(tables, _)| tables.with(MemoryTables::power_cut));
     }
@@ -501,5 +517,6 @@ fn every_slot_has_an_owner_below_the_number_of_shards() {
     );
 }
 
+mod meta;
 #[cfg(feature = "rocks")]
 mod rocks;

@@ -1,6 +1,6 @@
 //! Reads a log in pieces: records at known places, and all readable records by scanning.
 
-use super::RecoveryError;
+use super::{Found, RecoveryError};
 use crate::codec::{narrow, wide};
 use crate::number::{Checksum, LogKey, RecordNumber, SegmentId};
 use crate::record::{RECORD_HEAD_BYTES, RECORD_MAGIC, RecordHead, verify};
@@ -99,6 +99,27 @@ impl<'f> Window<'f> {
             offset = offset.saturating_add(wide(length));
         }
         Ok(())
+    }
+
+    /// A segment of a log with another key: it holds two records in a row, which a torn first write does not.
+    pub(super) fn other_log(&mut self, segments: &[Found]) -> Result<Option<SegmentId>, RecoveryError> {
+        for found in segments {
+            let at = wide(SEGMENT_HEAD_BYTES);
+            let Some(first) = self.head_at(found, at)? else { continue };
+            let next = self.head_at(found, at.saturating_add(wide(first.total_bytes)))?;
+            if next.is_some_and(|next| next.number == first.number.next()) {
+                return Ok(Some(found.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What stands at a place as a record's head, with any key.
+    fn head_at(&mut self, found: &Found, offset: u64) -> Result<Option<RecordHead>, RecoveryError> {
+        if !self.ensure(found.id, offset, RECORD_HEAD_BYTES)? {
+            return Ok(None);
+        }
+        Ok(RecordHead::read(self.slice(offset, RECORD_HEAD_BYTES)).ok())
     }
 
     /// As `record_at`, but looks at the number first: a former life's records cost no checksum.

@@ -14,7 +14,7 @@ use std::ops::Bound;
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Faults that happen when they are asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryFaults {
     /// Reads that fail from now on.
     pub reads_to_fail: Cell<u32>,
@@ -29,7 +29,7 @@ pub struct MemoryFaults {
 }
 
 /// Tables in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryTables {
     rows: [Rows; Table::ALL.len()],
     applied: Mark,
@@ -41,7 +41,7 @@ pub struct MemoryTables {
     pub faults: MemoryFaults,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Undo {
     table: Table,
     key: Vec<u8>,
