@@ -517,6 +517,7 @@ fn every_slot_has_an_owner_below_the_number_of_shards() {
     );
 }
 
+mod faults;
 mod meta;
 #[cfg(feature = "rocks")]
 mod rocks;
