@@ -226,7 +226,9 @@ pub fn recover(
     let mut readable = scan(&mut window, &segments, walk.last.number)?;
     walk.rejoin(&mut window, &readable, replay)?;
     readable.retain(|found| found.number > walk.last.number);
-    if walk.chain.is_empty()
+    // What the host lost may look like that.
+    if !plan.host_lost_writes
+        && walk.chain.is_empty()
         && readable.is_empty()
         && let Some(segment) = window.other_log(&segments)?
     {
@@ -551,8 +553,10 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let kept = |id: SegmentId| self.walked.iter().any(|segment| segment.id == id);
-        for (found, _) in self.chain.iter().filter(|(found, _)| !kept(found.id)) {
-            zero(files, found.id, 0, wide_count(crate::segment::SEGMENT_HEAD_BYTES))?;
+        let heads = crate::segment::SEGMENT_HEAD_BYTES.saturating_add(crate::record::RECORD_HEAD_BYTES);
+        for found in self.all.iter().filter(|found| !kept(found.id)) {
+            // The first record's head, too: torn ones in a row would look like another log.
+            zero(files, found.id, 0, wide_count(heads).min(found.bytes))?;
         }
         Ok(())
     }

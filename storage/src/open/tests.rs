@@ -2,8 +2,7 @@ use super::*;
 use crate::log::NewSegment;
 use crate::number::{Mark, Vouch};
 use crate::op::Op;
-use crate::segment::LogFiles;
-use crate::segment::SharedLog;
+use crate::segment::{LogFiles, MemoryLog, SharedLog};
 use crate::tables::{MemoryTables, SharedTables};
 use crate::testing::{Choice, Model, Traffic, dump};
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ struct Disk {
 impl Disk {
     fn copied(&self) -> Self {
         let copied = |(tables, log): &(SharedTables<MemoryTables>, SharedLog)| {
-            let log = SharedLog(Rc::new(RefCell::new(log.0.borrow().clone())));
+            let log = SharedLog::new(log.with(|log| log.clone()));
             (SharedTables::new(tables.with(|tables| tables.clone())), log)
         };
         Self { cores: self.cores.iter().map(|(core, disk)| (*core, copied(disk))).collect() }
@@ -27,7 +26,7 @@ impl Disk {
     /// Every row and every byte of the logs.
     fn contents(&self) -> BTreeMap<u16, (Model, MemoryLog)> {
         let contents = |(tables, log): &(SharedTables<MemoryTables>, SharedLog)| {
-            (tables.with(|tables| dump(tables)), log.0.borrow().clone())
+            (tables.with(|tables| dump(tables)), log.with(|log| log.clone()))
         };
         self.cores.iter().map(|(core, disk)| (*core, contents(disk))).collect()
     }

@@ -112,6 +112,11 @@ impl LogFiles for MemoryLog {
 pub struct SharedLog(Rc<RefCell<MemoryLog>>);
 
 impl SharedLog {
+    /// Shares these segments.
+    pub fn new(log: MemoryLog) -> Self {
+        Self(Rc::new(RefCell::new(log)))
+    }
+
     /// Looks at the segments, or changes them, between calls.
     pub fn with<R>(&self, use_it: impl FnOnce(&mut MemoryLog) -> R) -> R {
         use_it(&mut self.0.borrow_mut())

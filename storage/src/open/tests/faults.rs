@@ -1,9 +1,10 @@
 //! A disk that stops taking writes, at each write of recovery and of a move.
 
 use super::*;
-use crate::number::RecordNumber;
+use crate::number::{RecordNumber, SegmentId};
 use crate::tables::{Changes, Table, Visit};
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// Writes that still succeed.
 type Left = Rc<Cell<u32>>;
@@ -150,8 +151,8 @@ fn stopped(shards: u16, flushes: bool, ops: u32) -> Site {
         opened.log.append(&crate::testing::samples());
         let write = opened.log.seal().unwrap();
         let torn = &write.bytes()[..100];
-        let mut disk = site.disk.cores[&core].1.0.borrow_mut();
-        disk.write_at(write.segment(), write.offset(), torn).unwrap();
+        let log = &site.disk.cores[&core].1;
+        log.with(|log| log.write_at(write.segment(), write.offset(), torn)).unwrap();
     }
     drop(opened);
     site.disk.power_cut();
