@@ -308,3 +308,32 @@ fn f_65_a_device_that_is_a_whole_inbox_behind_is_detached_and_the_others_go_on()
     world.settle();
     assert_eq!(world.clients[tablet].gaps[0].reason, i32::from(GapReason::DeviceDetached.to_wire()));
 }
+
+/// Proves: G-DEVICE-5 (a device is detached only if it was silent or a whole inbox behind): one that acked every day on one
+/// long connection was not silent, although the process was killed before the connection ended.
+/// Seen to fail when: `ack` does not note that it saw the device.
+#[test]
+fn a_device_that_acks_for_a_month_on_one_connection_is_not_silent() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    for client in [0, 1] {
+        world.connect_with(client, |login| login.expires_at = login.expires_at.after_ms(40 * 86_400_000));
+    }
+    world.settle();
+    for _ in 0..31 {
+        world.jump(DAY);
+        world.send(0, &bob, "daily");
+        world.settle();
+    }
+    assert_eq!(world.clients[1].payloads().len(), 31);
+    assert!(world.clients[1].closed.is_empty(), "{:?}", world.clients[1].closed);
+    world.crash();
+    world.settle();
+    world.connect(0);
+    world.settle();
+    world.send(0, &bob, "after the stop");
+    world.settle();
+    world.connect(1);
+    world.settle();
+    assert!(world.clients[1].gaps.is_empty(), "{:?}", world.clients[1].gaps);
+    assert_eq!(world.clients[1].payloads().last().unwrap(), "after the stop");
+}

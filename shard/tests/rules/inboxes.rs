@@ -285,3 +285,22 @@ fn a_note_to_oneself_is_one_message_on_every_device() {
     assert_eq!(world.clients[1].sequences("d:alice:alice"), expected);
     assert_eq!(world.outbox_rows(), 0);
 }
+
+/// Proves: G-LIMIT-2 (no queue grows without a bound): what everybody confirmed and nobody touches leaves memory whole: both
+/// users, what their homes and the owner know of the conversation, and of its recipients.
+/// Seen to fail when: `drop_confirmed` keeps what every lane confirmed; when `confirm_in` counts up what is outstanding.
+#[test]
+fn a_confirmed_conversation_leaves_memory_with_everything_about_it() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    for _ in 0..3 {
+        world.send(0, &bob, "confirmed");
+        world.settle();
+    }
+    world.disconnect(0);
+    world.disconnect(1);
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(700));
+    }
+    let evicted: u64 = world.nodes.iter().map(|node| node.shard.counters().evicted).sum();
+    assert_eq!(evicted, 7, "two users, two channels, a conversation, two recipients");
+}
