@@ -147,6 +147,11 @@ impl MetaFile {
         Self { store, meta }
     }
 
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// What it says.
     pub fn meta(&self) -> &Meta {
         &self.meta
