@@ -147,9 +147,10 @@ impl MetaFile {
         Self { store, meta }
     }
 
-    /// Where it is.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// The directory that it describes.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let path = self.store.path();
+        path.parent().unwrap_or(&path).to_owned()
     }
 
     /// What it says.

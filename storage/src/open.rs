@@ -477,7 +477,7 @@ fn remove_leftovers<D: Databases>(
     found: &Judged,
     observe: &mut Observer<'_>,
 ) -> Result<(), OpenError> {
-    let failed = |what| move |source| OpenError::Io { what, path: file.directory().to_owned(), source };
+    let failed = |what| move |source| OpenError::Io { what, path: file.directory(), source };
     for core in databases.cores().map_err(failed("list"))? {
         if core >= file.meta().shards {
             moving::check_leftover(databases, file.meta(), request, (found, core))?;

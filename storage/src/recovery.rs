@@ -239,9 +239,10 @@ pub fn recover(
     } else if let [only] = readable.as_slice()
         && walk.is_torn_beginning(only)
     {
+        // What is refused stays as it is.
+        walk.refuse_holes(&[])?;
         walk.drop_readable(files, &readable)?;
         readable.clear();
-        walk.refuse_holes(&readable)?;
     } else {
         walk.refuse_holes(&readable)?;
     }

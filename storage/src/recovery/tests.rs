@@ -508,3 +508,26 @@ proptest! {
         }
     }
 }
+
+/// Proves: G-LOG-1 (a torn tail is told from damage): a start that is refused leaves the log as it is, so that it can be put
+/// right and started again: a vouched segment whose only record lost its head is not dropped as a torn beginning.
+/// Seen to fail when: what looks like a torn beginning is dropped before the refusal.
+#[test]
+fn f_35_a_refused_log_is_left_as_it_is() {
+    let mut writer = Writer::empty(Padding::Block);
+    let mut place = writer.write(&[big(2500)]).1;
+    let first = place.segment;
+    while place.segment == first {
+        place = writer.write(&[big(2500)]).1;
+    }
+    let vouched = writer.log.vouch();
+    let plan = RecoveryPlan { vouched, ..plan(Padding::Block, Mark::default()) };
+    let mut disk = writer.disk.clone();
+    disk.bytes_mut(place.segment).unwrap()[100] ^= 4;
+    let before = disk.clone();
+    let refused = recovered(&mut disk, &plan).map(|found| found.position);
+    assert!(matches!(refused, Err(RecoveryError::MissingSegment { .. })), "{refused:?}");
+    assert!(disk == before, "the log was changed");
+    disk.bytes_mut(place.segment).unwrap()[100] ^= 4;
+    assert_eq!(recovered(&mut disk, &plan).unwrap().position.last.number, vouched.number);
+}
