@@ -37,8 +37,9 @@ impl Shard {
         };
         let asked_by = self.sessions[index].conn;
         let is_purging = self.users[user].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
-        if is_purging && self.users[user].device_count() == 1 {
-            // The next first device starts at the oldest row: none below this device's cursor may be left.
+        let is_last = !self.users[user].devices().any(|device| device.id != id && !device.detached);
+        if is_purging && is_last {
+            // Whoever holds entries next starts at the oldest row: none below this device's cursor may be left.
             let unlink = (asked_by, request_id, device.to_owned());
             return self.users[user].rare().unlinks.push(unlink);
         }
@@ -103,6 +104,16 @@ impl Shard {
         }
         if let Some(index) = unlinked.closes.and_then(|conn| self.session_of(conn)) {
             self.close(index, CloseCode::DeviceUnlinked, None);
+        }
+    }
+
+    /// Who is connected is not silent, also if nothing comes for it: a stop would leave its row as old as its last ack.
+    pub(crate) fn see_connected(&mut self, user: u32) {
+        for place in 0..self.users[user].device_count() {
+            let place = u8::try_from(place).unwrap_or(0);
+            if self.users[user].device(place).session != NOBODY {
+                self.see_device(user, place);
+            }
         }
     }
 

@@ -303,8 +303,11 @@ impl Shard {
         self.settle_now(index);
         let id = self.users[index].id.clone();
         let mut ops = Vec::new();
-        if !rewrite.removes.is_empty() {
-            let offsets = rewrite.removes.iter().map(|(offset, _)| *offset).collect();
+        // A place is put once: the row that a gap entry replaces goes first.
+        let replaced = rewrite.gaps.iter().filter(|(_, group)| group.is_changed).map(|(_, group)| group.last);
+        let removed = rewrite.removes.iter().map(|(offset, _)| *offset);
+        let offsets: Vec<Offset> = removed.chain(replaced).collect();
+        if !offsets.is_empty() {
             ops.push(Op::Remove { user: id.clone(), offsets });
         }
         for (offset, bytes) in rewrite.removes {

@@ -13,7 +13,7 @@ use crate::stored::After;
 use crate::user::{Device, NOBODY, Waiter};
 use iris_protocol::limits::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SEND_WINDOW, WINDOW_MAX};
 use iris_protocol::wire::{self, server_frame};
-use iris_protocol::{CloseCode, GapReason, Offset};
+use iris_protocol::{CloseCode, DeviceId, GapReason, Offset};
 use iris_storage::op::Op;
 use std::hash::BuildHasher;
 
@@ -77,7 +77,7 @@ impl Shard {
             None if self.users[user].device_count() >= self.config.limits.devices as usize => {
                 return self.close(index, CloseCode::TooManyDevices, None);
             }
-            None => self.link(user, device),
+            None => self.link(user, device, resume),
         };
         self.take_over(user, place);
         let session = &mut self.sessions[index];
@@ -90,7 +90,9 @@ impl Shard {
     }
 
     // Rule: devices (a new device's cursor: the last assigned offset; the oldest unclaimed entry for the first)
-    fn link(&mut self, user: u32, id: iris_protocol::DeviceId) -> u8 {
+    /// Links a device. One that names an offset was linked before, and does not know that it was taken away: it is told
+    /// of a gap, as one that was detached.
+    fn link(&mut self, user: u32, id: DeviceId, named: Option<Offset>) -> u8 {
         let wall = self.wall();
         let state = &mut self.users[user];
         let is_first = !state.has_active_device();
@@ -104,7 +106,7 @@ impl Shard {
             last_seen_at: wall,
             session: NOBODY,
             detached: false,
-            owes_gap: false,
+            owes_gap: named.is_some_and(|named| named > Offset::NONE),
             is_durable: false,
             is_dirty: true,
         })

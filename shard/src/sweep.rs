@@ -82,6 +82,7 @@ impl Shard {
             if self.users.at(index).is_none_or(|user| !user.is_loaded) {
                 continue;
             }
+            self.see_connected(index);
             self.detach_in_sweep(index);
             let user = &mut self.users[index];
             user.tidy(self.now);

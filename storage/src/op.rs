@@ -33,7 +33,9 @@ pub enum Op {
         /// Sequence, and true if no other slot is pending for it.
         sequences: Vec<(Sequence, bool)>,
     },
-    /// The home puts an entry into a user's inbox: inbox and watermark rows.
+    /// The home puts an entry into a user's inbox: inbox and watermark rows. The place is free: it was never taken, or
+    /// the row that stood there was removed before. A put that replaced a row would meet the row's removal, and the row
+    /// that was replaced would be back.
     Append {
         /// Whose inbox.
         user: UserId,

@@ -181,6 +181,96 @@ fn f_28_an_unlinked_device_gets_nothing_more_and_its_entries_go() {
     assert_eq!((list.devices[0].device.as_str(), list.devices[0].connected), ("phone", true));
 }
 
+fn unlink(world: &mut World, asks: usize, device: &str) {
+    let unlink = wire::Unlink { request_id: 3, device: device.to_owned() };
+    world.frame(asks, client_frame::Frame::Unlink(unlink));
+}
+
+/// Proves: G-DEVICE-4, G-GAP-1 (a device that did not hear that it was unlinked misses nothing without a word)
+/// Seen to fail when: `link` owes no gap to a device that names an offset.
+#[test]
+fn f_28_a_device_that_returns_with_an_offset_of_its_earlier_life_is_told_of_a_gap() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let tablet = world.online(&bob, "tablet");
+    world.send(0, &bob, "for both");
+    world.settle();
+    world.disconnect(tablet);
+    unlink(&mut world, 1, "tablet");
+    world.settle();
+    world.send(0, &bob, "for the phone alone");
+    world.settle();
+    // The tablet's offset is where its new life starts, too: no offset shows the hole.
+    unlink(&mut world, 1, "phone");
+    world.settle();
+    world.connect(tablet);
+    world.settle();
+    let told: Vec<i32> = world.clients[tablet].gaps.iter().map(|gap| gap.reason).collect();
+    assert_eq!(told, [i32::from(GapReason::DeviceDetached.to_wire())]);
+}
+
+/// Proves: G-DEVICE-4, G-DEVICE-5 (what the last device that held entries had leaves no rows to one that was detached)
+/// Seen to fail when: `unlink` waits for a purge only if the user has one device.
+#[test]
+fn f_28_the_last_device_that_holds_entries_is_unlinked_after_a_purge() {
+    let limits = Limits { inbox_envelopes: 10, sends_burst: 1000, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    let tablet = world.online(&bob, "tablet");
+    world.disconnect(tablet);
+    for number in 0..12 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    assert_eq!(world.rows(&bob), 0, "the tablet is detached");
+    world.clients[1].acks = false;
+    for number in 12..15 {
+        world.send(0, &bob, &format!("{number}"));
+    }
+    world.settle();
+    world.crash();
+    world.connect(0);
+    world.run();
+    world.send(0, &bob, "in memory");
+    world.settle();
+    assert_eq!(world.rows(&bob), 4);
+    world.clients[1].acks = true;
+    world.hold_loads = true;
+    world.connect(1);
+    world.settle();
+    unlink(&mut world, 1, "phone");
+    world.settle();
+    world.hold_loads = false;
+    world.settle();
+    assert_eq!(world.clients[1].closed, [CloseCode::DeviceUnlinked]);
+    assert_eq!(world.rows(&bob), 0, "rows that the phone had are left");
+    world.connect(tablet);
+    world.send(0, &bob, "for the tablet");
+    world.settle();
+    assert_eq!(world.clients[tablet].payloads().last().unwrap(), "for the tablet");
+    assert_eq!(world.clients[tablet].gaps.len(), 1);
+}
+
+/// Proves: G-DEVICE-5 (silent is who is not connected)
+/// Seen to fail when: `see_connected` looks at nobody.
+#[test]
+fn a_device_that_is_connected_for_a_month_is_not_silent_when_the_process_stops() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.connect_with(1, |login| login.expires_at = login.expires_at.after_ms(60 * 24 * 3_600_000));
+    world.run();
+    for _ in 0..31 {
+        world.jump(DAY);
+        world.frame(1, client_frame::Frame::Ping(wire::Ping { nonce: 1 }));
+        world.pass(Duration::from_secs(2));
+    }
+    assert_eq!(world.clients[1].closed.iter().filter(|code| **code != CloseCode::Conflict).count(), 0);
+    world.crash();
+    world.connect(1);
+    world.settle();
+    assert!(world.clients[1].gaps.is_empty(), "{bob}'s phone was detached");
+}
+
 /// Proves: G-DEVICE-4 (the entries that were kept for it alone are freed)
 /// Seen to fail when: `after_fewer_devices` does not purge.
 #[test]

@@ -191,7 +191,8 @@ fn f_39_a_user_that_cannot_be_read_is_told_and_others_are_served() {
 }
 
 /// Proves: G-GAP-1 (no hole without a word)
-/// Seen to fail when: `rewrite_done` removes without a gap entry; or the gap takes a new offset.
+/// Seen to fail when: `rewrite_done` removes without a gap entry; or the gap takes a new offset; or the row that it
+/// replaces is not removed first.
 #[test]
 fn expired_entries_are_replaced_by_one_gap_a_conversation_that_comes_first() {
     let (mut world, alice, bob) = pair(2, 0, 1);

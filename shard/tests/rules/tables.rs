@@ -53,7 +53,8 @@ impl Tables {
                 if let Entry::Message { envelope, .. } = entry {
                     self.payload_bytes_written += envelope.payload.len() as u64;
                 }
-                self.inbox.insert((user.clone(), *offset), entry.clone());
+                let before = self.inbox.insert((user.clone(), *offset), entry.clone());
+                assert!(before.is_none(), "a row was put where one stands: {user} {offset}");
                 self.raise(user, &conversation, through);
             }
             Op::Elide { user, watermarks } => {

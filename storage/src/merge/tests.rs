@@ -1,10 +1,10 @@
 use super::*;
 use crate::number::RecordNumber;
-use crate::op::Op;
+use crate::op::{Entry, Op};
 use crate::record::RecordBuilder;
 use crate::tables::MemoryTables;
 use crate::testing::{Choice, KEY, Model, Traffic, accept, device, dump, envelope, user};
-use iris_protocol::{ConversationId, Generation};
+use iris_protocol::{ConversationId, GapReason, Generation, Offset, Sequence};
 use proptest::prelude::*;
 
 fn record(ops: &[Op], after: Mark) -> DurableRecord {
@@ -101,6 +101,33 @@ fn a_message_that_lived_between_two_fills_never_reaches_outbox_and_inbox() {
     assert_eq!(tables.keys(Table::Dedup).len(), 100);
     assert_eq!(merger.counters().written, 101, "dedup rows, and one sequence");
     assert_eq!(merger.rows(), 0);
+}
+
+/// Proves: G-INBOX-1 (what was removed stays removed)
+/// Seen to fail when: a put over a row that is deleted counts as fresh.
+#[test]
+fn a_row_whose_place_was_taken_again_is_gone_when_that_is_removed() {
+    let mut tables = MemoryTables::new();
+    let mut merger = Merger::new(1, &tables).unwrap();
+    let conversation = ConversationId::direct(&user(1), &user(2));
+    let offset = Offset(7);
+    let entry = Entry::Message { envelope: envelope(&conversation, 1, &[1; 8]), previous: Sequence(0) };
+    let hole = (Sequence(1), Sequence(1), GapReason::Expired);
+    let gap =
+        Entry::Gap { conversation: conversation.clone(), from: hole.0, through: hole.1, reason: hole.2 };
+    let append = |entry| Op::Append { user: user(1), offset, entry };
+    let remove = || Op::Remove { user: user(1), offsets: vec![offset] };
+    let first = record(&[append(entry)], Mark::default());
+    let after = first.head().mark();
+    merger.absorb(first).unwrap();
+    fill(&mut merger, &mut tables);
+    assert_eq!(tables.keys(Table::Inbox).len(), 1);
+    let second = record(&[remove(), append(gap)], after);
+    let after = second.head().mark();
+    merger.absorb(second).unwrap();
+    merger.absorb(record(&[remove()], after)).unwrap();
+    fill(&mut merger, &mut tables);
+    assert_eq!(tables.keys(Table::Inbox).len(), 0);
 }
 
 /// Seen to fail when: `locate` keeps the key of a row that is known.
