@@ -1,22 +1,41 @@
 //! The claims, checked on what devices saw and disks held. Independent of the shard's code.
 //!
-//! - C1: every accepted message is applied by every device of its members.
+//! - C1: every accepted message is applied by every device of its members, or that device was told of a gap with a cause.
 //! - C2: a device applies a sequence once, and a message has one sequence.
-//! - C3: a device applies a conversation in ascending order.
+//! - C3: a device applies a conversation in ascending order, and goes on right behind what it has or was told of.
 //! - C4: sequences are dense, and each is one message.
 //! - C5: what is applied was sent, by that sender, with that payload, to that conversation.
 //! - C6: an acknowledged message is in the synced image at that moment.
-//! - C8: a connection has no more to acknowledge than its window, a mail ring never more than its room.
+//! - C8: a connection has no more to acknowledge than its window, a mail ring never more than its room, an inbox and an
+//!   owner never more than their limits; and who is refused for a limit, is refused for one that was reached.
 
 use bytes::Bytes;
+use inboxes::{Inboxes, Row};
+use iris_protocol::limits::Limits;
 use iris_protocol::wire::Rejected;
-use iris_protocol::{ConversationId, MessageId, Offset, RejectCode, Sequence, UserId};
+use iris_protocol::{
+    ConversationId, DeviceId, MessageId, Mono, Offset, RejectCode, Sequence, ShardId, UserId, Wall,
+};
+use iris_shard::Placement;
 use iris_shard::io::ConnId;
-use iris_storage::op::Op;
+use iris_shard::mail::Body;
+use iris_storage::op::{CursorRow, Entry, Op};
 use marks::MarkChecker;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use progress::Progress;
+use rooms::Rooms;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use wires::Wires;
 
+pub use progress::Places;
+pub use wires::Hello;
+
+mod gaps;
+mod inboxes;
 mod marks;
+mod progress;
+mod rooms;
+mod wires;
 
 /// A claim that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +48,34 @@ pub struct Violation {
 
 type Place = (ConversationId, Sequence);
 
-/// One connection, as the server's side of the wire saw it.
-struct Wire {
-    user: UserId,
-    window: usize,
-    last: Offset,
-    sequences: BTreeMap<ConversationId, Sequence>,
-    unacked: VecDeque<Offset>,
+/// What is done may rest on a state that is so old: mail to a core that stalls, and what queues behind it.
+const NEWS: Duration = Duration::from_secs(5);
+
+/// Rare things that only the checkers see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
+    /// A full inbox refused.
+    pub inbox_full: u64,
+    /// Of these: it had no device.
+    pub unclaimed_full: u64,
+    /// A device was taken away.
+    pub unlinked: u64,
+    /// A device that was taken away was linked again.
+    pub relinked: u64,
+    /// A device was told that it had been detached.
+    pub detached_back: u64,
+    /// A device was told that it had more than it named.
+    pub already_acked: u64,
+    /// A device was told of expired messages.
+    pub expired_gap: u64,
+    /// A device was told of own copies that its inbox did not take.
+    pub own_copy_gap: u64,
+    /// An acknowledgement of what was never sent came in.
+    pub ack_too_high: u64,
+    /// Another payload under a known id was refused.
+    pub conflict: u64,
+    /// A message was refused because its sender was too fast.
+    pub rate_limited: u64,
 }
 
 /// Everything that was seen so far.
@@ -45,69 +85,61 @@ pub struct Checker {
     durable: BTreeMap<(ConversationId, MessageId), Sequence>,
     /// What was on the disk before the host last lost writes: it may be there, or not.
     before: BTreeMap<(ConversationId, MessageId), Sequence>,
-    /// The first sequence of each conversation since then.
-    first: BTreeMap<ConversationId, Sequence>,
-    /// The last sequence of each conversation on the disk.
-    last: BTreeMap<ConversationId, Sequence>,
+    is_rewound: bool,
     accepted: BTreeMap<Place, MessageId>,
-    applied: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
-    members: BTreeMap<String, UserId>,
-    /// Linked devices, with the last sequence of each conversation when they were.
-    floors: BTreeMap<String, BTreeMap<ConversationId, Sequence>>,
-    wires: BTreeMap<ConnId, Wire>,
+    progress: Progress,
+    wires: Wires,
+    inboxes: Inboxes,
+    rooms: Rooms,
     marks: MarkChecker,
     violations: Vec<Violation>,
     acknowledgements: u64,
+    now: Mono,
+    rare: Rare,
 }
 
 impl Checker {
+    /// The limits in force, and how many shards there are.
+    pub fn limits(&mut self, limits: Limits, shards: u16) {
+        self.inboxes.set(limits, shards);
+        self.rooms.set(limits);
+    }
+
+    /// It is later.
+    pub fn at(&mut self, now: Mono, wall: Wall) {
+        self.now = now;
+        self.inboxes.at(now, wall);
+    }
+
     /// A device says Hello.
-    pub fn logged_in(&mut self, conn: ConnId, user: &UserId, window: u32) {
-        let window = usize::try_from(window).unwrap_or(usize::MAX);
-        let wire = Wire {
-            user: user.clone(),
-            window,
-            last: Offset::NONE,
-            sequences: BTreeMap::new(),
-            unacked: VecDeque::new(),
-        };
-        self.wires.insert(conn, wire);
+    pub fn logged_in(&mut self, conn: ConnId, hello: &Hello<'_>) {
+        self.wires.logged_in(conn, hello, self.now);
     }
 
     /// The process stopped.
     pub fn stopped(&mut self) {
-        self.wires.clear();
+        self.wires.stopped(self.now);
+        self.inboxes.stopped();
+        self.rooms.stopped(self.now);
         self.marks.stopped();
     }
 
     /// The server sends a delivery, or an acceptance that counts as one.
     pub fn delivered(&mut self, conn: ConnId, offset: Offset, place: (&ConversationId, Sequence)) {
-        let (conversation, sequence) = place;
-        let Some(wire) = self.wires.get_mut(&conn) else { return };
-        let before = std::mem::replace(&mut wire.last, offset);
-        let known = wire.sequences.insert(conversation.clone(), sequence).unwrap_or_default();
-        wire.unacked.push_back(offset);
-        let (unacked, window) = (wire.unacked.len(), wire.window);
-        self.marks.delivered(&wire.user, offset, place);
-        if before >= offset {
-            self.violate("C2", format!("{conn:?} was sent offset {offset} after {before}"));
+        let Some(wire) = self.wires.get(conn) else { return };
+        let (user, device) = (wire.user.clone(), wire.device.clone());
+        self.marks.delivered(&user, offset, place);
+        if self.progress.was_linked(&device) && !self.progress.is_linked(&device) {
+            self.violate("C5", format!("{device} was taken away, and is sent {} {}", place.0, place.1));
         }
-        if known >= sequence {
-            self.violate("C2", format!("{conn:?} was sent {conversation} {sequence} after {known}"));
-        }
-        if unacked > window {
-            self.violate(
-                "C8",
-                format!("{conn:?} has {unacked} deliveries to acknowledge, its window is {window}"),
-            );
-        }
+        let found = self.wires.delivered(conn, offset, place);
+        self.note(found);
     }
 
-    /// A device's acknowledgement arrives.
-    pub fn acked(&mut self, conn: ConnId, through: Offset) {
-        let Some(wire) = self.wires.get_mut(&conn) else { return };
-        while wire.unacked.front().is_some_and(|offset| *offset <= through) {
-            wire.unacked.pop_front();
+    /// The sequence that a delivery names as the one before it: in a direct conversation, no member misses any.
+    pub fn follows(&mut self, conversation: &ConversationId, sequence: Sequence, previous: Sequence) {
+        if previous.next() != sequence && !self.is_rewound {
+            self.violate("C3", format!("{conversation} {sequence} is said to follow {previous}"));
         }
     }
 
@@ -116,17 +148,14 @@ impl Checker {
     pub fn rewound(&mut self, linked: BTreeSet<String>) {
         self.before.append(&mut self.durable);
         self.accepted.clear();
-        self.first.clear();
-        self.last.clear();
-        self.applied.values_mut().for_each(BTreeMap::clear);
-        self.floors = linked.into_iter().map(|device| (device, BTreeMap::new())).collect();
+        self.progress.rewound(&linked);
         self.marks = MarkChecker::rewound();
+        self.is_rewound = true;
     }
 
     /// A device exists. It gets messages once it is linked.
     pub fn device(&mut self, name: String, user: UserId) {
-        self.applied.insert(name.clone(), BTreeMap::new());
-        self.members.insert(name, user);
+        self.progress.add(name, user);
     }
 
     /// A message is sent for the first time.
@@ -134,15 +163,40 @@ impl Checker {
         self.sent.insert((conversation, id), (sender, payload));
     }
 
-    /// A synced record holds these operations.
-    pub fn recorded(&mut self, ops: &[Op]) {
+    /// A shard emits operations for its next record.
+    pub fn emitted(&mut self, shard: ShardId, ops: &[Op], placement: &Placement) {
         for op in ops {
-            if let Op::Accept { envelope, .. } = op {
-                self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
+            match op {
+                Op::Accept { envelope, .. } => {
+                    let found = self.rooms.accepts(shard, envelope, placement, self.now);
+                    self.note(found);
+                }
+                Op::Remove { user, offsets } => {
+                    for offset in offsets {
+                        self.wires.dropped(user, *offset);
+                    }
+                }
+                Op::Append { user, offset, entry: Entry::Gap { .. } } => self.wires.dropped(user, *offset),
+                Op::Append { entry: Entry::Message { .. }, .. }
+                | Op::Confirm { .. }
+                | Op::Elide { .. }
+                | Op::User { .. }
+                | Op::Cursor { .. }
+                | Op::Unlink { .. }
+                | Op::DedupFloor { .. } => {}
             }
-            if let Op::Cursor { user, device, .. } = op {
-                self.linked(user, format!("{user}/{device}"));
-            }
+        }
+    }
+
+    /// Mail is taken.
+    pub fn mail(&mut self, from: ShardId, to: ShardId, body: &Body) {
+        self.rooms.mail(from, to, body);
+    }
+
+    /// A synced record of a shard holds these operations.
+    pub fn recorded(&mut self, shard: ShardId, ops: &[Op]) {
+        for op in ops {
+            self.recorded_op(shard, op);
             self.marks.stored(op);
         }
         if let Some(forgotten) = self.marks.forgotten() {
@@ -150,36 +204,129 @@ impl Checker {
         }
     }
 
-    /// A synced record holds a device. The first one of its user has everything from the first message on, another one
-    /// what is stored from now on.
-    pub fn linked(&mut self, user: &UserId, device: String) {
-        if self.floors.contains_key(&device) {
-            return;
+    fn recorded_op(&mut self, shard: ShardId, op: &Op) {
+        if self.is_rewound {
+            return self.recorded_after_rewind(shard, op);
         }
-        let is_first = !self.floors.keys().any(|other| self.members.get(other) == Some(user));
-        let floor = if is_first { BTreeMap::new() } else { self.last.clone() };
-        self.floors.insert(device, floor);
+        match op {
+            Op::Accept { envelope, .. } => {
+                self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
+                self.inboxes.accepted(envelope);
+            }
+            Op::Append { user, offset, entry } => {
+                let (conversation, through) = place_of(entry);
+                self.rooms.confirmed(shard, user, conversation, through);
+                let found = self.inboxes.appended(user, *offset, entry);
+                self.note(found);
+            }
+            Op::Elide { user, watermarks } => {
+                for (conversation, through) in watermarks {
+                    self.rooms.confirmed(shard, user, conversation, *through);
+                    self.inboxes.elided(user, conversation, *through);
+                }
+            }
+            Op::Remove { user, offsets } => {
+                let found = self.inboxes.removed(user, offsets);
+                self.note(found);
+            }
+            Op::Cursor { user, device, row } => self.recorded_cursor(user, device, row),
+            Op::Unlink { user, device } => {
+                self.inboxes.unlinked(user, device);
+                let name = format!("{user}/{device}");
+                self.progress.unlinked(&name);
+                self.wires.unlinked(&name);
+                self.rare.unlinked += 1;
+            }
+            Op::Confirm { .. } | Op::User { .. } | Op::DedupFloor { .. } => {}
+        }
+    }
+
+    /// What stood in inboxes before is not known: only messages and devices are followed.
+    fn recorded_after_rewind(&mut self, shard: ShardId, op: &Op) {
+        match op {
+            Op::Accept { envelope, .. } => {
+                self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
+            }
+            Op::Cursor { user, device, .. } => {
+                let is_first = !self.progress.has_linked(user);
+                self.progress.linked(&format!("{user}/{device}"), is_first);
+            }
+            Op::Unlink { user, device } => self.progress.unlinked(&format!("{user}/{device}")),
+            Op::Append { user, entry, .. } => {
+                let (conversation, through) = place_of(entry);
+                self.rooms.confirmed(shard, user, conversation, through);
+            }
+            Op::Elide { user, watermarks } => {
+                for (conversation, through) in watermarks {
+                    self.rooms.confirmed(shard, user, conversation, *through);
+                }
+            }
+            Op::Remove { .. } | Op::Confirm { .. } | Op::User { .. } | Op::DedupFloor { .. } => {}
+        }
+    }
+
+    fn recorded_cursor(&mut self, user: &UserId, device: &DeviceId, row: &CursorRow) {
+        let name = format!("{user}/{device}");
+        self.wires.cursor_stored(&name, row.acked_through);
+        let silence = self.wires.silence(&name, self.now);
+        let (row, found) = self.inboxes.cursor(user, device, row, silence);
+        self.note(found);
+        if let Row::Linked { is_first, is_again } = row {
+            self.rare.relinked += u64::from(is_again);
+            self.progress.linked(&name, is_first);
+        }
     }
 
     /// A synced record holds this message.
     fn stored(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
-        self.first.entry(conversation.clone()).or_insert(sequence);
-        let last = self.last.entry(conversation.clone()).or_default();
-        *last = (*last).max(sequence);
         let before = self.durable.insert((conversation.clone(), id), sequence);
+        self.progress.stored(conversation, sequence);
         if before.is_some_and(|before| before != sequence) {
             self.violate("C2", format!("{id} in {conversation} was stored as {before:?} and as {sequence}"));
         }
     }
 
-    /// The server refuses a message: it may not say that the outcome is unknown of one that is on the disk.
+    /// The server refuses a message.
     pub fn rejected(&mut self, rejected: &Rejected) {
-        let is_too_old = rejected.code == RejectCode::MessageIdTooOld.number();
-        let id = rejected.message_id.as_ref().and_then(|id| MessageId::parse(id).ok());
-        if let Some(id) = id.filter(|_| is_too_old)
-            && self.durable.keys().any(|(_, stored)| *stored == id)
-        {
-            self.violate("C2", format!("{id} is on the disk, and was called too old to be known"));
+        let Some(id) = rejected.message_id.as_ref().and_then(|id| MessageId::parse(id).ok()) else { return };
+        match RejectCode::from_number(rejected.code) {
+            // It may not say that the outcome is unknown of one that is on the disk.
+            Some(RejectCode::MessageIdTooOld) if self.is_stored(id) => {
+                self.violate("C2", format!("{id} is on the disk, and was called too old to be known"));
+            }
+            Some(RejectCode::InboxFull) => self.refused_full(id),
+            Some(RejectCode::IdempotencyConflict) => self.rare.conflict += 1,
+            Some(RejectCode::RateLimited) => self.rare.rate_limited += 1,
+            Some(_) | None => {}
+        }
+    }
+
+    /// A request that no session knows is refused: one that no message of this world explains is a fault.
+    pub fn refused_request(&mut self, device: &str, code: u32) {
+        match RejectCode::from_number(code) {
+            Some(RejectCode::IdempotencyConflict | RejectCode::RateLimited | RejectCode::UnknownDevice) => {}
+            code => self.violate("C1", format!("{device}: a request is refused with {code:?}")),
+        }
+    }
+
+    /// True if a message of this id is on a disk.
+    pub fn is_stored(&self, id: MessageId) -> bool {
+        self.durable.keys().any(|(_, stored)| *stored == id)
+    }
+
+    /// A refusal of a full inbox comes before acceptance, and from an inbox that is full.
+    fn refused_full(&mut self, id: MessageId) {
+        self.rare.inbox_full += 1;
+        if self.is_stored(id) {
+            return self.violate("C2", format!("{id} is on the disk, and was refused by a full inbox"));
+        }
+        let mut sent = self.sent.iter().filter(|((_, sent), _)| *sent == id);
+        let Some(((conversation, _), (sender, _))) = sent.next() else { return };
+        let Some((low, high)) = conversation.direct_users() else { return };
+        let to = if low == *sender { high } else { low };
+        match self.inboxes.refused_full(&to) {
+            Ok(is_unclaimed) => self.rare.unclaimed_full += u64::from(is_unclaimed),
+            Err(violation) => self.note(Some(violation)),
         }
     }
 
@@ -189,7 +336,7 @@ impl Checker {
         let Ok(conversation) = ConversationId::parse(conversation) else {
             return self.violate("C5", format!("{id} was accepted into {conversation:?}"));
         };
-        if !self.is_stored(&conversation, id, sequence) {
+        if !self.is_at(&conversation, id, sequence) {
             self.violate(
                 "C6",
                 format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"),
@@ -210,30 +357,13 @@ impl Checker {
         payload: &Bytes,
     ) {
         let (conversation, sequence) = place;
-        let first = self.first.get(conversation).copied();
-        let is_new = first.is_some_and(|first| sequence >= first);
-        let Some(last) = self.applied.get_mut(device) else { return };
-        let before = if is_new { last.insert(conversation.clone(), sequence) } else { None };
-        match (before, self.floors.get(device)) {
-            (_, None) => {
-                let what = format!("{device} got {conversation} {sequence} and is not linked on the disk");
-                self.violate("C6", what);
-            }
-            (Some(before), Some(_)) if before.next() != sequence => {
-                self.violate("C3", format!("{device} applied {conversation} {sequence} after {before}"));
-            }
-            (None, Some(floor)) => {
-                // What was stored before it was linked may come, then everything.
-                let floor = floor.get(conversation).copied().unwrap_or_default();
-                if is_new && sequence > floor.next().max(first.unwrap_or_default()) {
-                    let what =
-                        format!("{device} begins {conversation} at {sequence}, it was linked at {floor}");
-                    self.violate("C1", what);
-                }
-            }
-            (Some(_), Some(_)) => {}
+        if !self.progress.was_linked(device) {
+            let what = format!("{device} got {conversation} {sequence} and is not linked on the disk");
+            self.violate("C6", what);
         }
-        let user = self.members.get(device);
+        let found = self.progress.applied(device, conversation, sequence);
+        self.note(found);
+        let user = self.progress.user_of(device);
         match self.sent.get(&(conversation.clone(), id)) {
             None => self.violate("C5", format!("{device} got {id} in {conversation}, which nobody sent")),
             Some((_, sent)) if sent != payload => {
@@ -244,13 +374,13 @@ impl Checker {
             }
             Some(_) => {}
         }
-        if !self.is_stored(conversation, id, sequence) {
+        if !self.is_at(conversation, id, sequence) {
             self.violate("C6", format!("{device} got {conversation} {sequence} before it was on the disk"));
         }
     }
 
     /// True if this is, or before the host lost writes was, on the disk.
-    fn is_stored(&self, conversation: &ConversationId, id: MessageId, sequence: Sequence) -> bool {
+    fn is_at(&self, conversation: &ConversationId, id: MessageId, sequence: Sequence) -> bool {
         let place = (conversation.clone(), id);
         self.durable.get(&place) == Some(&sequence) || self.before.get(&place) == Some(&sequence)
     }
@@ -262,28 +392,12 @@ impl Checker {
 
     /// True if every device has everything that was stored.
     pub fn has_converged(&self) -> bool {
-        self.missing().is_none()
-    }
-
-    /// The first device that lacks something.
-    fn missing(&self) -> Option<String> {
-        for (device, applied) in &self.applied {
-            let (Some(user), Some(floor)) = (self.members.get(device), self.floors.get(device)) else {
-                continue;
-            };
-            for (conversation, sequence) in &self.last {
-                let has = applied.get(conversation).or(floor.get(conversation)).copied().unwrap_or_default();
-                if conversation.is_direct_member(user) && has < *sequence {
-                    return Some(format!("{device} has {conversation} through {has}, stored is {sequence}"));
-                }
-            }
-        }
-        None
+        self.progress.missing().is_none()
     }
 
     /// The end of a run: nothing is missing, and sequences are dense.
     pub fn finish(mut self) -> (Vec<Violation>, u64) {
-        if let Some(missing) = self.missing() {
+        if let Some(missing) = self.progress.missing() {
             self.violate("C1", missing);
         }
         let mut by_conversation: BTreeMap<&ConversationId, BTreeSet<Sequence>> = BTreeMap::new();
@@ -314,9 +428,22 @@ impl Checker {
         &self.violations
     }
 
+    /// Rare things so far.
+    pub fn rare(&self) -> Rare {
+        self.rare
+    }
+
     /// Messages on the disk.
     pub fn stored_count(&self) -> usize {
         self.durable.len()
+    }
+}
+
+/// How far an entry of an inbox takes its conversation.
+fn place_of(entry: &Entry) -> (&ConversationId, Sequence) {
+    match entry {
+        Entry::Message { envelope, .. } => (&envelope.conversation, envelope.sequence),
+        Entry::Gap { conversation, through, .. } => (conversation, *through),
     }
 }
 

@@ -39,6 +39,11 @@ impl Person {
     /// The device stops and comes back from what it had saved.
     pub(crate) fn restart(&mut self) {
         let state = self.session.state();
+        self.restart_from(state);
+    }
+
+    /// As [`Person::restart`], from an older state.
+    pub(crate) fn restart_from(&mut self, state: DeviceState) {
         self.session = Session::new(config(self.jitter_seed), self.user.clone(), state);
         self.conn = None;
         self.tick_at = None;

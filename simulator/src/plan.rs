@@ -97,8 +97,10 @@ faults! {
     cores: "core",
     /// A bit of a log flips while the process is down.
     flips: "flip",
-    /// One run in three has `os` durability: a stop of the host loses what was not synced.
+    /// In one seed of four, durability is `os`: a stop of the host loses what was not synced.
     os: "os",
+    /// In one seed of four, limits are narrow, and devices stay away until they are reached.
+    limits: "limit",
 }
 
 impl Plan {
@@ -138,7 +140,9 @@ mod tests {
     /// Seen to fail when: a name is left out of the list.
     #[test]
     fn a_list_of_faults_names_the_same_faults() {
-        for list in ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age,core,flip,os"] {
+        for list in
+            ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age,core,flip,os,limit"]
+        {
             let faults = Faults::parse(list).unwrap();
             assert_eq!(Faults::parse(&faults.list()), Ok(faults), "{list}");
         }

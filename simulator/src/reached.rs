@@ -1,5 +1,7 @@
 //! Rare states that a batch of seeds must have reached: otherwise its silence proves nothing.
 
+use crate::checker::Rare;
+
 macro_rules! reached {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// How often each rare state was reached.
@@ -77,6 +79,30 @@ reached! {
     elided,
     /// Entries were read back from the tables.
     loads,
+    /// Hours passed.
+    nights,
+    /// A full inbox refused a message.
+    inbox_full,
+    /// Of these: it had no device.
+    unclaimed_full,
+    /// A device was taken away.
+    unlinked,
+    /// A device that was taken away was linked again.
+    relinked,
+    /// A device was told that it had been detached.
+    detached_back,
+    /// A device was told that it had more than it named.
+    already_acked,
+    /// A device was told of expired messages.
+    expired_gap,
+    /// A device was told of own copies that its inbox did not take.
+    own_copy_gap,
+    /// A device acknowledged what it was never sent.
+    ack_too_high,
+    /// Another payload under a known id was refused.
+    conflict,
+    /// A sender was too fast.
+    rate_limited,
 }
 
 impl Reached {
@@ -90,6 +116,21 @@ impl Reached {
             + self.full_disks
             + self.stalled_cores
             + self.clock_behind
+    }
+
+    /// Takes what the checkers saw until the end.
+    pub(crate) fn saw(&mut self, rare: &Rare) {
+        self.inbox_full += rare.inbox_full;
+        self.unclaimed_full += rare.unclaimed_full;
+        self.unlinked += rare.unlinked;
+        self.relinked += rare.relinked;
+        self.detached_back += rare.detached_back;
+        self.already_acked += rare.already_acked;
+        self.expired_gap += rare.expired_gap;
+        self.own_copy_gap += rare.own_copy_gap;
+        self.ack_too_high += rare.ack_too_high;
+        self.conflict += rare.conflict;
+        self.rate_limited += rare.rate_limited;
     }
 
     /// Takes what a shard counted until its end.

@@ -62,6 +62,7 @@ pub(crate) fn words(happening: &Happening, name: impl Fn(usize) -> String) -> Op
             let room = if *available { "room again" } else { "no room" };
             format!("the disk of shard {shard} has {room}")
         }
+        Happening::Act(act) => format!("{act:?}"),
         Happening::PersonTick { .. }
         | Happening::ShardTick { .. }
         | Happening::Answer { .. }

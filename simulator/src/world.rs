@@ -6,6 +6,7 @@
 
 mod boot;
 mod faults;
+mod limits;
 mod links;
 mod shards;
 
@@ -22,13 +23,16 @@ use iris_client::session::{Event as Told, Output};
 use iris_client::state::Target;
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::GapReason;
-use iris_protocol::{ConversationId, DeviceId, Durability, Generation, MessageId, Mono, UserId, Wall};
+use iris_protocol::{
+    CloseCode, ConversationId, DeviceId, Durability, Generation, MessageId, Mono, UserId, Wall,
+};
 use iris_shard::Placement;
 use iris_shard::io::{ConnId, LoadId};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
 use iris_storage::meta::MetaFile;
 use iris_storage::op::Op;
+use limits::{Act, Narrow};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
@@ -37,8 +41,6 @@ use xxhash_rust::xxh3::Xxh3;
 const START: Wall = Wall(1_767_225_600_000);
 /// The age at which an unknown id is refused, in some runs.
 const SHORT_DEDUP: Duration = Duration::from_secs(3);
-/// One run in so many has `os` durability.
-const OS_SEEDS: u64 = 3;
 /// When late devices are linked, in microseconds: messages flow since 2 s.
 const LATE: (u64, u64) = (2_100_000, 3_500_000);
 /// A stop that aims at the moment after a late device's first words, in microseconds.
@@ -82,6 +84,8 @@ pub(crate) enum Happening {
     Restart { person: usize },
     /// A shard's disk has no room any more, or has room again.
     Room { shard: usize, boot: Generation, available: bool },
+    /// What belongs to narrow limits.
+    Act(Act),
 }
 
 /// How a run ended.
@@ -142,6 +146,7 @@ pub(crate) struct World {
     limits: Limits,
     /// What happened in words, if somebody wants to read it.
     story: Option<Story>,
+    narrow: Option<Narrow>,
 }
 
 /// Runs one seed to its end.
@@ -163,6 +168,7 @@ fn play(mut world: World, seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
     while let Some(((at, _), happening)) = world.agenda.pop_first() {
         world.now = at;
         world.steps += 1;
+        world.checker.at(at, world.wall());
         world.happen(happening);
         if plan.stop_at == Some(world.steps) {
             world.crash();
@@ -172,7 +178,7 @@ fn play(mut world: World, seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
             break;
         }
         if world.calm && deadline.is_none() {
-            deadline = Some(world.now.after(plan.calm));
+            deadline = Some(world.now.after(world.plan.calm));
         }
         let settled = world.calm && world.is_settled();
         if settled || deadline.is_some_and(|deadline| world.now > deadline) {
@@ -192,8 +198,12 @@ impl World {
             // A clock that is minutes ahead would call every id old.
             plan.faults.clock = false;
         }
-        let is_os = plan.faults.os && seed % OS_SEEDS == 1;
+        // Others have narrow limits, or ids that grow old.
+        let is_os = plan.faults.os && seed % 4 == 3;
         let durability = if is_os { Durability::Os } else { Durability::Fsync };
+        let narrow = Narrow::of(seed, &mut plan, &mut limits);
+        let mut checker = Checker::default();
+        checker.limits(limits, if plan.faults.cores { boot::SHARDS_MAX } else { plan.shards });
         Self {
             random: Random::new(seed),
             now: BEGIN,
@@ -213,7 +223,7 @@ impl World {
             waiting: Vec::new(),
             full: Vec::new(),
             generation: Generation(0),
-            checker: Checker::default(),
+            checker,
             reached: Reached::default(),
             trace: Xxh3::new(),
             next_conn: 1,
@@ -222,6 +232,7 @@ impl World {
             steps: 0,
             limits,
             story: None,
+            narrow,
             plan,
         }
     }
@@ -251,6 +262,7 @@ impl World {
             self.plan_in(from, to, Happening::Compose { person });
         }
         self.plan_faults();
+        self.plan_acts();
     }
 
     /// True for the devices of the last user and for the last device of the one before: they are linked late.
@@ -309,6 +321,7 @@ impl World {
             }
             Happening::Restart { person } => self.restart(person),
             Happening::Room { shard, boot, available } => self.room(shard, boot, available),
+            Happening::Act(act) => self.act(act),
         }
     }
 
@@ -342,6 +355,7 @@ impl World {
             Happening::NextBreak { person } => (15, *person, &[]),
             Happening::Room { shard, .. } => (16, *shard, &[]),
             Happening::Sync => (17, 0, &[]),
+            Happening::Act(act) => (18, act.number(), &[]),
         };
         self.trace.update(&self.now.0.to_be_bytes());
         self.trace.update(&[kind]);
@@ -357,7 +371,7 @@ impl World {
         u64::try_from(self.now.since(BEGIN).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A device writes to somebody; a fresh id, as a client mints it right before the first transmission.
+    /// A device writes to somebody.
     fn compose(&mut self, person: usize) {
         if self.composed >= self.plan.ops {
             self.calm = true;
@@ -365,18 +379,25 @@ impl World {
         }
         let peer = self.random.index(self.people.len());
         let to = self.people[peer].user.clone();
+        self.write_to(person, to);
+        let (from, to) = self.pace();
+        self.plan_in(from, to, Happening::Compose { person });
+    }
+
+    /// A device writes to a user; a fresh id, as a client mints it right before the first transmission.
+    fn write_to(&mut self, person: usize, to: UserId) {
         let sender = self.people[person].user.clone();
         self.composed += 1;
         let message_id = self.mint();
         let payload = Bytes::from(format!("{} {}", self.people[person].name(), self.composed));
         let conversation = ConversationId::direct(&sender, &to);
+        self.minted(sender.clone(), to.clone(), message_id);
         let now = self.now;
         let taken = self.people[person].session.send(now, Target::To(to), message_id, payload.clone());
         if taken.is_ok() {
             self.checker.sent(conversation, message_id, sender, payload);
         }
         self.take_outputs(person);
-        self.plan_in(1_000, 60_000, Happening::Compose { person });
     }
 
     fn mint(&mut self) -> MessageId {
@@ -401,7 +422,14 @@ impl World {
             Told::Gap(gap) if gap.reason == GapReason::HistoryRewound && self.reached.rewound > 0 => {
                 self.reached.rewound_told += 1;
             }
-            Told::Gap(gap) => self.checker.violate("C1", format!("{name} was told of a hole: {gap:?}")),
+            Told::Gap(gap) => {
+                let hole = (gap.from, gap.through);
+                self.checker.told(&name, gap.conversation.as_ref(), hole, gap.reason);
+                if let Some(offset) = gap.offset {
+                    let now = self.now;
+                    self.people[person].session.stored(now, offset);
+                }
+            }
             Told::ServerFault(fault) => self.checker.violate("C3", format!("{name}: {fault}")),
             // Judged when it was sent: what is on the disk is never too old.
             Told::Unknown { .. } => self.reached.too_old += 1,
@@ -413,14 +441,15 @@ impl World {
                 }
             }
             Told::Duplicate { .. } => self.reached.raw_duplicates += 1,
+            Told::Closed(closed) if closed.code == Some(CloseCode::DeviceUnlinked) => self.taken_away(person),
+            Told::RequestRejected { code, .. } => self.checker.refused_request(&name, code),
             Told::Welcome(_)
             | Told::CaughtUp { .. }
             | Told::Closed(_)
             | Told::GoAway { .. }
             | Told::Refreshed { .. }
             | Told::Devices { .. }
-            | Told::Unlinked { .. }
-            | Told::RequestRejected { .. } => {}
+            | Told::Unlinked { .. } => {}
         }
     }
 
@@ -460,6 +489,7 @@ impl World {
         if unanswered > 0 && violations.is_empty() {
             self.checker.violate("C7", format!("{unanswered} messages are unanswered in a calm world"));
         }
+        self.reached.saw(&self.checker.rare());
         let messages = self.checker.stored_count() as u64;
         let (found, acknowledgements) = self.checker.finish();
         if violations.is_empty() {

@@ -1,9 +1,18 @@
 //! The judge is judged: each claim is caught when it is broken.
-use super::Checker;
+use super::{Checker, Hello};
 use bytes::Bytes;
-use iris_protocol::{ConversationId, DeviceId, MessageId, Offset, Sequence, UserId, Wall};
+use iris_protocol::limits::Limits;
+use iris_protocol::wire::{self, GapReason, server_frame::Frame};
+use iris_protocol::{
+    ConversationId, DeviceId, Envelope, Generation, MessageId, Mono, Offset, PayloadHash, RejectCode,
+    Sequence, ShardId, UserId, Wall,
+};
+use iris_shard::Placement;
 use iris_shard::io::ConnId;
-use iris_storage::op::{CursorRow, Op};
+use iris_shard::mail::{Body, RecipientState};
+use iris_storage::op::{CursorRow, Entry, Op};
+use std::sync::Arc;
+use std::time::Duration;
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
@@ -16,12 +25,31 @@ fn message(number: u8) -> MessageId {
     MessageId::parse(&bytes).unwrap()
 }
 
+fn device(name: &str) -> DeviceId {
+    DeviceId::parse(name).unwrap()
+}
+
+fn cursor(of: &str, name: &str, acked: u64, detached: bool) -> Op {
+    let row = CursorRow { acked_through: Offset(acked), linked_at: Wall(0), last_seen_at: Wall(0), detached };
+    Op::Cursor { user: user(of), device: device(name), row }
+}
+
+fn link(checker: &mut Checker, of: &str, name: &str) {
+    checker.recorded(ShardId(0), &[cursor(of, name, 0, false)]);
+}
+
+fn log_in(checker: &mut Checker, conn: u64, window: u32) {
+    let (user, device) = (user("bob"), device("phone"));
+    checker.logged_in(ConnId(conn), &Hello { user: &user, device: &device, window, named: None });
+    checker.answered(ConnId(conn), &Frame::Welcome(wire::Welcome::default()));
+}
+
 /// Alice sends messages 1 and 2 to bob; both are stored.
 fn checker() -> (Checker, ConversationId) {
     let conversation = ConversationId::direct(&user("alice"), &user("bob"));
     let mut checker = Checker::default();
     checker.device("bob/phone".into(), user("bob"));
-    checker.linked(&user("bob"), "bob/phone".into());
+    link(&mut checker, "bob", "phone");
     for number in [1, 2] {
         checker.sent(conversation.clone(), message(number), user("alice"), Bytes::from(vec![number]));
         checker.stored(&conversation, message(number), Sequence(u64::from(number)));
@@ -98,7 +126,7 @@ fn a_phantom_an_altered_payload_and_a_leak_are_c5() {
     assert!(claims(checker).contains(&"C5"));
     let (mut checker, conversation) = self::checker();
     checker.device("eve/phone".into(), user("eve"));
-    checker.linked(&user("eve"), "eve/phone".into());
+    link(&mut checker, "eve", "phone");
     checker.applied("eve/phone", (&conversation, Sequence(1)), message(1), &Bytes::from(vec![1]));
     assert!(claims(checker).contains(&"C5"));
 }
@@ -131,7 +159,7 @@ fn a_hole_behind_a_late_link_is_c1() {
         apply(&mut checker, &conversation, 1);
         apply(&mut checker, &conversation, 2);
         checker.device("bob/tablet".into(), user("bob"));
-        checker.linked(&user("bob"), "bob/tablet".into());
+        link(&mut checker, "bob", "tablet");
         for number in [3, 4] {
             checker.sent(conversation.clone(), message(number), user("alice"), Bytes::from(vec![number]));
             checker.stored(&conversation, message(number), Sequence(u64::from(number)));
@@ -151,10 +179,10 @@ fn a_hole_behind_a_late_link_is_c1() {
 fn what_a_wire_must_not_show() {
     let wire = |deliveries: &[(u64, u64)], acked: u64| {
         let (mut checker, conversation) = checker();
-        checker.logged_in(ConnId(1), &user("bob"), 2);
+        log_in(&mut checker, 1, 2);
         for (offset, sequence) in deliveries {
             checker.delivered(ConnId(1), Offset(*offset), (&conversation, Sequence(*sequence)));
-            checker.acked(ConnId(1), Offset(acked));
+            checker.acked(ConnId(1), Offset(acked), Generation(0));
         }
         checker.violations().first().map(|violation| violation.claim)
     };
@@ -171,19 +199,201 @@ fn what_a_wire_must_not_show() {
 fn a_cursor_beyond_the_watermark_is_c2() {
     for watermark in [None, Some(Sequence(1))] {
         let (mut checker, conversation) = checker();
-        checker.logged_in(ConnId(1), &user("bob"), 8);
+        log_in(&mut checker, 1, 8);
         checker.delivered(ConnId(1), Offset(5), (&conversation, Sequence(1)));
-        let row = CursorRow {
-            acked_through: Offset(5),
-            linked_at: Wall(0),
-            last_seen_at: Wall(0),
-            detached: false,
-        };
-        let mut ops = vec![Op::Cursor { user: user("bob"), device: DeviceId::parse("phone").unwrap(), row }];
+        let mut ops = vec![cursor("bob", "phone", 5, false)];
         if let Some(through) = watermark {
             ops.push(Op::Elide { user: user("bob"), watermarks: vec![(conversation.clone(), through)] });
         }
-        checker.recorded(&ops);
+        checker.recorded(ShardId(0), &ops);
         assert_eq!(checker.violations().is_empty(), watermark.is_some());
     }
+}
+
+/// The first thing that a checker finds when bob's phone is told of a gap from sequence 3.
+fn gap_from(reason: GapReason, through: u64, last: u8) -> Vec<&'static str> {
+    let (mut checker, conversation) = checker();
+    for number in 1..=last {
+        apply(&mut checker, &conversation, number);
+    }
+    for number in [3, 4] {
+        checker.stored(&conversation, message(number), Sequence(u64::from(number)));
+    }
+    checker.told("bob/phone", Some(&conversation), (Sequence(3), Sequence(through)), reason);
+    claims(checker)
+}
+
+/// Proves: G-SIM-2 (a gap covers what it names, and nothing else)
+/// Seen to fail when: `covered` lets a device go on anywhere.
+#[test]
+fn a_gap_covers_what_it_names() {
+    assert!(gap_from(GapReason::Expired, 4, 2).is_empty());
+    assert_eq!(gap_from(GapReason::Expired, 3, 2), ["C1"], "4 is missing");
+    assert_eq!(gap_from(GapReason::Expired, 4, 1), ["C3"], "2 is missing");
+}
+
+fn accepted(sequence: u64, sender: &str) -> Op {
+    let envelope = Envelope {
+        conversation: ConversationId::direct(&user("alice"), &user("bob")),
+        sequence: Sequence(sequence),
+        sender: user(sender),
+        device: device("phone"),
+        message_id: message(u8::try_from(sequence).unwrap()),
+        server_time: Wall(1_000),
+        payload: Bytes::new(),
+    };
+    Op::Accept { envelope: Arc::new(envelope), hash: PayloadHash([0; 16]), recipients: Vec::new() }
+}
+
+fn gap_row(offset: u64, reason: iris_protocol::GapReason) -> Op {
+    let conversation = ConversationId::direct(&user("alice"), &user("bob"));
+    let entry = Entry::Gap { conversation, from: Sequence(1), through: Sequence(1), reason };
+    Op::Append { user: user("bob"), offset: Offset(offset), entry }
+}
+
+/// A checker of narrow limits: two entries, a second of retention.
+fn narrow() -> Checker {
+    let mut checker = Checker::default();
+    let limits = Limits { inbox_envelopes: 2, retention: Duration::from_secs(1), ..Limits::default() };
+    checker.limits(limits, 1);
+    checker.at(Mono(1), Wall(1_500));
+    checker.device("bob/phone".into(), user("bob"));
+    link(&mut checker, "bob", "phone");
+    checker
+}
+
+fn first(checker: &Checker) -> Option<&'static str> {
+    checker.violations().first().map(|violation| violation.claim)
+}
+
+/// Proves: G-SIM-2 (a gap needs a cause)
+/// Seen to fail when: `judge_gap` takes any reason.
+#[test]
+fn a_gap_without_its_cause_is_c1() {
+    use iris_protocol::GapReason::{Expired, InboxFull};
+    let judged = |senders: &[&str], wall: u64, reason| {
+        let mut checker = narrow();
+        for (sequence, sender) in (1..).zip(senders) {
+            checker.recorded(ShardId(0), &[accepted(sequence, sender)]);
+        }
+        checker.at(Mono(2), Wall(wall));
+        checker.recorded(ShardId(0), &[gap_row(9, reason)]);
+        first(&checker)
+    };
+    assert_eq!(judged(&["alice"], 2_001, Expired), None);
+    assert_eq!(judged(&["alice"], 1_999, Expired), Some("C1"), "it is young");
+    assert_eq!(judged(&["bob", "alice"], 1_500, InboxFull), None);
+    assert_eq!(judged(&["alice", "alice"], 1_500, InboxFull), Some("C1"), "it is no own copy");
+    assert_eq!(judged(&["bob"], 1_500, InboxFull), Some("C1"), "the inbox has room");
+    assert_eq!(judged(&[], 1_500, Expired), Some("C5"), "there is no such message");
+}
+
+/// Proves: G-SIM-2 (a detached device was behind, or silent)
+/// Seen to fail when: `cursor` takes every detaching.
+#[test]
+fn a_device_that_is_detached_without_a_cause_is_c1() {
+    for (messages, expected) in [(1, Some("C1")), (2, None)] {
+        let mut checker = narrow();
+        log_in(&mut checker, 1, 8);
+        for sequence in 1..=messages {
+            checker.recorded(ShardId(0), &[accepted(sequence, "alice")]);
+        }
+        checker.recorded(ShardId(0), &[cursor("bob", "phone", 0, true)]);
+        assert_eq!(first(&checker), expected, "{messages} messages behind");
+    }
+}
+
+/// Proves: G-SIM-2 (a refusal of a full inbox needs one, and comes before acceptance)
+/// Seen to fail when: `refused_full` takes every refusal.
+#[test]
+fn a_refusal_of_an_inbox_with_room_is_c8_and_one_after_acceptance_c2() {
+    let refused = |messages: u64, id: u8| {
+        let mut checker = narrow();
+        let conversation = ConversationId::direct(&user("alice"), &user("bob"));
+        checker.sent(conversation, message(9), user("alice"), Bytes::new());
+        for sequence in 1..=messages {
+            checker.recorded(ShardId(0), &[accepted(sequence, "alice")]);
+        }
+        let rejected = wire::Rejected {
+            message_id: Some(Bytes::copy_from_slice(message(id).as_bytes())),
+            code: RejectCode::InboxFull.number(),
+            ..wire::Rejected::default()
+        };
+        checker.rejected(&rejected);
+        first(&checker)
+    };
+    assert_eq!(refused(1, 9), Some("C8"));
+    assert_eq!(refused(2, 9), None);
+    assert_eq!(refused(2, 1), Some("C2"));
+}
+
+/// Proves: G-SIM-2 (an owner accepts for whom it may)
+/// Seen to fail when: `accepts` looks at no recipient that lives elsewhere.
+#[test]
+fn an_owner_that_accepts_against_what_it_was_told_is_c8() {
+    let placement = Placement::even(2);
+    let home = placement.shard_of(user("bob").slot());
+    let owner = ShardId(1 - home.0);
+    let judged = |state: Option<RecipientState>, reported: bool, messages: u64| {
+        let mut checker = Checker::default();
+        let other = placement.shard_of(user("alice").slot());
+        for from in [home, other].into_iter().filter(|_| reported) {
+            checker.mail(from, owner, &Body::Booted);
+        }
+        if let Some(state) = state {
+            checker.mail(home, owner, &Body::State { user: user("bob"), state, reply: true });
+        }
+        for sequence in 2..messages + 2 {
+            let op = accepted(sequence % 200 + 2, "alice");
+            checker.emitted(owner, &[op], &placement);
+        }
+        first(&checker)
+    };
+    assert_eq!(judged(Some(RecipientState::Open), true, 64), None);
+    assert_eq!(judged(Some(RecipientState::Open), true, 65), Some("C8"), "K");
+    assert_eq!(judged(Some(RecipientState::Open), false, 1), Some("C8"), "it has not reported");
+    assert_eq!(judged(Some(RecipientState::Full), true, 1), Some("C8"));
+    assert_eq!(judged(Some(RecipientState::Unclaimed), true, 1), None);
+    assert_eq!(judged(Some(RecipientState::Unclaimed), true, 2), Some("C8"));
+    assert_eq!(judged(None, true, 1), Some("C8"), "it knows nothing");
+}
+
+/// Proves: G-SIM-2 (one connection a device, and none without a device)
+/// Seen to fail when: `welcomed` looks at wires of other devices.
+#[test]
+fn two_connections_of_a_device_and_one_of_none_are_c5() {
+    let (mut checker, conversation) = checker();
+    log_in(&mut checker, 1, 8);
+    log_in(&mut checker, 2, 8);
+    assert_eq!(first(&checker), Some("C5"));
+    let (mut checker, _) = self::checker();
+    log_in(&mut checker, 1, 8);
+    checker.recorded(ShardId(0), &[Op::Unlink { user: user("bob"), device: device("phone") }]);
+    checker.delivered(ConnId(1), Offset(1), (&conversation, Sequence(1)));
+    assert_eq!(first(&checker), Some("C5"));
+}
+
+/// Proves: G-SIM-2 (a session begins behind what was acknowledged, and ends with an ack of what never came)
+/// Seen to fail when: `shown` lets through what was acknowledged last.
+#[test]
+fn what_was_acknowledged_comes_no_more_and_nothing_after_too_high_an_ack() {
+    let next = |acks: &[u64], offset: u64| {
+        let (mut checker, conversation) = checker();
+        log_in(&mut checker, 1, 8);
+        checker.delivered(ConnId(1), Offset(5), (&conversation, Sequence(1)));
+        for through in acks {
+            checker.acked(ConnId(1), Offset(*through), Generation(0));
+        }
+        checker.ended(ConnId(1));
+        log_in(&mut checker, 2, 8);
+        checker.delivered(ConnId(2), Offset(offset), (&conversation, Sequence(2)));
+        first(&checker)
+    };
+    assert_eq!(next(&[4], 5), None);
+    assert_eq!(next(&[5], 5), Some("C3"));
+    let (mut checker, conversation) = checker();
+    log_in(&mut checker, 1, 8);
+    checker.acked(ConnId(1), Offset(1), Generation(0));
+    checker.delivered(ConnId(1), Offset(5), (&conversation, Sequence(1)));
+    assert_eq!(first(&checker), Some("C1"));
 }

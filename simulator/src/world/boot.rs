@@ -22,7 +22,7 @@ pub(super) const CRASHES: (u64, u64) = (20_000, 1_500_000);
 const SEGMENT_BYTES: u64 = 96 << 10;
 const RECORD_BYTES_MAX: usize = 48 << 10;
 /// Shards that a process may have, once their number changes.
-const SHARDS: u64 = 4;
+pub(super) const SHARDS_MAX: u16 = 4;
 /// Steps of opening among which one is chosen to stop at: a move of slots has more.
 const OPEN_STEPS: u64 = 12;
 const MOVE_STEPS: u64 = 2_000;
@@ -141,7 +141,7 @@ impl World {
         self.mail_last.clear();
         self.mail_count.clear();
         if self.plan.faults.cores && !self.calm && self.random.one_in(4) {
-            self.shards = u16::try_from(1 + self.random.below(SHARDS)).unwrap_or(1);
+            self.shards = 1 + u16::try_from(self.random.below(u64::from(SHARDS_MAX))).unwrap_or(0);
         }
         self.flip_and_boot(&flying);
         if self.plan.faults.crashes && !self.calm {

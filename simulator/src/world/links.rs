@@ -1,6 +1,8 @@
 //! The network between devices and the process: delays, order, breaks.
 
 use super::{Happening, World};
+use crate::checker::Hello;
+use crate::people::Person;
 use bytes::Bytes;
 use iris_protocol::frame::{body_length, decode_client, decode_server, encode_client};
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
@@ -16,7 +18,7 @@ const HALF_OPEN: (u64, u64) = (1, 4_000_000);
 
 impl World {
     pub(super) fn connect(&mut self, person: usize) {
-        if self.people[person].conn.is_some() {
+        if self.people[person].conn.is_some() || self.is_away(person) {
             return;
         }
         let conn = ConnId(self.next_conn);
@@ -61,11 +63,16 @@ impl World {
         };
         match &frame.frame {
             Some(Frame::Hello(hello)) => {
-                let user = self.people[person].user.clone();
-                self.checker.logged_in(conn, &user, hello.window);
+                let Person { user, device, .. } = &self.people[person];
+                let named = hello.resume_offset.map(Offset);
+                self.checker.logged_in(conn, &Hello { user, device, window: hello.window, named });
             }
-            Some(Frame::Ack(ack)) => self.checker.acked(conn, Offset(ack.through_offset)),
-            Some(Frame::Send(send)) => self.checker.acked(conn, Offset(send.ack_through.unwrap_or(0))),
+            Some(Frame::Ack(ack)) => {
+                self.checker.acked(conn, Offset(ack.through_offset), self.generation);
+            }
+            Some(Frame::Send(send)) => {
+                self.checker.acked(conn, Offset(send.ack_through.unwrap_or(0)), self.generation);
+            }
             Some(_) | None => {}
         }
         let input = match frame.frame {
@@ -109,6 +116,7 @@ impl World {
 
     pub(super) fn gone(&mut self, shard: usize, conn: ConnId, boot: Generation) {
         if boot == self.generation {
+            self.checker.ended(conn);
             self.input(shard, Input::Gone { conn });
         }
     }

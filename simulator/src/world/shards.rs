@@ -28,6 +28,9 @@ impl World {
     /// Gives a shard an input and carries out what follows.
     pub(super) fn input(&mut self, shard: usize, input: Input) {
         let now = self.now;
+        if std::env::var("TRACE").is_ok() {
+            eprintln!("{} g{} s{shard} IN {:?}", self.micros(), self.generation.0, input);
+        } // DEBUG
         // Reads go on: the network holds what the shard has no credit for.
         let _backpressure = self.nodes[shard].shard.handle(now, input);
         self.after_input(shard);
@@ -50,6 +53,9 @@ impl World {
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         let boot = self.generation;
+        if std::env::var("TRACE").is_ok() {
+            eprintln!("{} g{} s{shard} OUT {:?}", self.micros(), boot.0, effect);
+        } // DEBUG
         match effect {
             Effect::Send { conn, frame } => {
                 let mut bytes = Vec::new();
@@ -57,12 +63,11 @@ impl World {
                     Frame::Deliver { offset, previous, envelope } => {
                         let place = (&envelope.conversation, envelope.sequence);
                         self.checker.delivered(conn, offset, place);
+                        self.checker.follows(place.0, place.1, previous);
                         encode_deliver(offset, previous, &envelope, &mut bytes);
                     }
                     Frame::Other(frame) => {
-                        if let server_frame::Frame::Rejected(rejected) = &frame {
-                            self.checker.rejected(rejected);
-                        }
+                        self.checker.answered(conn, &frame);
                         encode_server(frame, &mut bytes);
                     }
                 }
@@ -74,6 +79,7 @@ impl World {
                 {
                     let place = (&conversation, Sequence(accepted.sequence));
                     self.checker.delivered(conn, Offset(offset), place);
+                    self.checker.follows(place.0, place.1, Sequence(accepted.previous_sequence));
                 }
                 match MessageId::parse(&accepted.message_id) {
                     Ok(id) => {
@@ -91,11 +97,14 @@ impl World {
                 let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Close(close), &mut bytes);
+                self.checker.ended(conn);
                 self.send_to_device(conn, bytes);
                 self.closed_by_server(conn);
             }
             Effect::Read { .. } => {}
             Effect::Store { ticket, ops } => {
+                let id = ShardId(u16::try_from(shard).unwrap_or(u16::MAX));
+                self.checker.emitted(id, &ops, &self.placement());
                 let found = self.nodes[shard].log.append(&ops);
                 assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
                 if self.full[shard] && ops.iter().any(|op| matches!(op, Op::Accept { .. })) {
@@ -172,7 +181,7 @@ impl World {
     pub(super) fn now_durable(&mut self, shard: usize, through: Ticket) {
         while self.waiting[shard].front().is_some_and(|(ticket, _)| *ticket <= through.0) {
             let ops = self.waiting[shard].pop_front().map(|(_, ops)| ops).unwrap_or_default();
-            self.checker.recorded(&ops);
+            self.checker.recorded(ShardId(u16::try_from(shard).unwrap_or(u16::MAX)), &ops);
         }
     }
 
@@ -190,6 +199,8 @@ impl World {
             if let Some(count) = self.mail_count.get_mut(&(from, to)) {
                 *count -= 1;
             }
+            let receiver = ShardId(u16::try_from(to).unwrap_or(u16::MAX));
+            self.checker.mail(ShardId(from), receiver, &mail.body);
             self.input(to, Input::Mail { from: ShardId(from), mail });
         }
     }

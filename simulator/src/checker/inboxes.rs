@@ -1,0 +1,296 @@
+//! Inboxes on the disks: what stands in them, how full they are, and whether what was given up had a cause.
+//!
+//! `waiting` counts what is accepted and neither in a row nor elided, so that rows and `waiting` together are never
+//! less than what a home counts.
+//!
+//! Invariants
+//! - Judged on what records hold, in their order, and on the times of connections.
+
+use super::{NEWS, Violation};
+use iris_protocol::limits::{Limits, UNCONFIRMED_MAX};
+use iris_protocol::{ConversationId, DeviceId, Envelope, GapReason, Mono, Offset, Sequence, UserId, Wall};
+use iris_storage::op::{CursorRow, Entry};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Duration;
+
+/// A device's last sign of life is written down to the hour.
+const SEEN: Duration = Duration::from_hours(1);
+
+type Place = (ConversationId, Sequence);
+
+/// One user's part.
+#[derive(Default)]
+struct Inbox {
+    rows: BTreeSet<Offset>,
+    /// Messages of rows, by offset.
+    messages: BTreeMap<Offset, Place>,
+    waiting: BTreeSet<Place>,
+    appended: Offset,
+    /// Own copies that a full inbox did not take.
+    refused: BTreeSet<Place>,
+    cursors: BTreeMap<DeviceId, CursorRow>,
+    unlinked: BTreeSet<DeviceId>,
+    /// Detached devices that came back since the last boot.
+    returned: BTreeSet<DeviceId>,
+    /// When it was last at its mark.
+    full_at: Option<Mono>,
+    /// When it last had no device that holds entries.
+    unclaimed_at: Option<Mono>,
+}
+
+impl Inbox {
+    fn count(&self) -> u64 {
+        (self.rows.len() + self.waiting.len()) as u64
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.cursors.iter().any(|(device, row)| !row.detached || self.returned.contains(device))
+    }
+
+    fn wait_no_more(&mut self, conversation: &ConversationId, through: Sequence) {
+        self.waiting.retain(|(other, sequence)| other != conversation || *sequence > through);
+    }
+}
+
+/// All inboxes.
+#[derive(Default)]
+pub(super) struct Inboxes {
+    users: BTreeMap<UserId, Inbox>,
+    accepted: BTreeMap<Place, (UserId, Wall)>,
+    limits: Limits,
+    shards: u32,
+    now: Mono,
+    wall: Wall,
+}
+
+/// What a gap leaves out, and why.
+pub(super) struct Hole<'a> {
+    pub(super) conversation: &'a ConversationId,
+    pub(super) from: Sequence,
+    pub(super) through: Sequence,
+    pub(super) reason: GapReason,
+}
+
+/// What happened to a device's row.
+pub(super) enum Row {
+    /// It is there, for the first time or again.
+    Linked {
+        /// No other device of its user holds entries.
+        is_first: bool,
+        /// It was taken away before.
+        is_again: bool,
+    },
+    /// It was there.
+    Known,
+}
+
+impl Inboxes {
+    pub(super) fn set(&mut self, limits: Limits, shards: u16) {
+        (self.limits, self.shards) = (limits, u32::from(shards));
+    }
+
+    pub(super) fn at(&mut self, now: Mono, wall: Wall) {
+        (self.now, self.wall) = (now, wall);
+    }
+
+    /// The process stopped.
+    pub(super) fn stopped(&mut self) {
+        for inbox in self.users.values_mut() {
+            inbox.returned.clear();
+        }
+    }
+
+    /// A detached device is back.
+    pub(super) fn returned(&mut self, user: &UserId, device: &DeviceId) {
+        self.users.entry(user.clone()).or_default().returned.insert(device.clone());
+    }
+
+    /// Notes how full an inbox is, before and after it changes.
+    fn measure(&mut self, user: &UserId) {
+        let (now, limits) = (self.now, self.limits);
+        let inbox = self.users.entry(user.clone()).or_default();
+        // Devices that were silent for long hold nothing, also before their rows say so.
+        if !inbox.is_claimed() || Duration::from_nanos(now.0) >= limits.detach {
+            inbox.unclaimed_at = Some(now);
+        }
+        let is_news = inbox.unclaimed_at.is_some_and(|at| now.since(at) <= NEWS);
+        let mark = if is_news {
+            limits.unclaimed_envelopes.min(limits.inbox_envelopes)
+        } else {
+            limits.inbox_envelopes
+        };
+        // It opens again a sixteenth below.
+        if inbox.count() >= u64::from(mark - mark / 16) {
+            inbox.full_at = Some(now);
+        }
+    }
+
+    fn was_full(&self, user: &UserId) -> bool {
+        let full_at = self.users.get(user).and_then(|inbox| inbox.full_at);
+        full_at.is_some_and(|at| self.now.since(at) <= NEWS)
+    }
+
+    /// A message is on its owner's disk.
+    pub(super) fn accepted(&mut self, envelope: &Envelope) {
+        let place = (envelope.conversation.clone(), envelope.sequence);
+        self.accepted.insert(place.clone(), (envelope.sender.clone(), envelope.server_time));
+        let Some((low, high)) = envelope.conversation.direct_users() else { return };
+        for user in [low, high] {
+            self.measure(&user);
+            self.users.entry(user.clone()).or_default().waiting.insert(place.clone());
+            self.measure(&user);
+        }
+    }
+
+    /// A row is put into an inbox: once at each place, unless it was removed from there.
+    pub(super) fn appended(&mut self, user: &UserId, offset: Offset, entry: &Entry) -> Option<Violation> {
+        self.measure(user);
+        let found = match entry {
+            Entry::Message { .. } => None,
+            Entry::Gap { conversation, from, through, reason } => {
+                let hole = Hole { conversation, from: *from, through: *through, reason: *reason };
+                self.judge_gap(user, &hole)
+            }
+        };
+        let inbox = self.users.entry(user.clone()).or_default();
+        let is_new = inbox.rows.insert(offset);
+        // A gap of the retention stands where the last entry stood that it replaces.
+        let is_expiry = matches!(entry, Entry::Gap { reason: GapReason::Expired, .. });
+        let before = inbox.appended;
+        inbox.appended = before.max(offset);
+        match entry {
+            Entry::Message { envelope, .. } => {
+                let place = (envelope.conversation.clone(), envelope.sequence);
+                inbox.waiting.remove(&place);
+                inbox.messages.insert(offset, place);
+            }
+            Entry::Gap { conversation, through, .. } => {
+                inbox.messages.remove(&offset);
+                inbox.wait_no_more(conversation, *through);
+            }
+        }
+        let rows = inbox.rows.len();
+        self.measure(user);
+        if !is_new || (offset <= before && !is_expiry) {
+            let what = format!("{user}: {offset} was put into the inbox after {before}, new: {is_new}");
+            return Some(Violation { claim: "C3", what });
+        }
+        found.or_else(|| self.judge_size(user, rows))
+    }
+
+    /// HARD, with as many shards as there are: never passed, not even by what was on its way.
+    fn judge_size(&self, user: &UserId, rows: usize) -> Option<Violation> {
+        let hard = u64::from(self.limits.inbox_envelopes) + u64::from(self.shards * UNCONFIRMED_MAX);
+        (rows as u64 > hard).then(|| {
+            let what = format!("{user} has {rows} rows, {hard} are the most");
+            Violation { claim: "C8", what }
+        })
+    }
+
+    /// What is left out must have a reason that is true.
+    fn judge_gap(&mut self, user: &UserId, hole: &Hole<'_>) -> Option<Violation> {
+        let Hole { conversation, from, through, reason } = *hole;
+        let is_full = self.was_full(user);
+        for sequence in from.0..=through.0 {
+            let place = (conversation.clone(), Sequence(sequence));
+            let Some((sender, server_time)) = self.accepted.get(&place) else {
+                let what = format!("{user} gets a gap over {conversation} {sequence}, which is no message");
+                return Some(Violation { claim: "C5", what });
+            };
+            let inbox = self.users.entry(user.clone()).or_default();
+            let retention_ms = u64::try_from(self.limits.retention.as_millis()).unwrap_or(u64::MAX);
+            let is_old = server_time.0.saturating_add(retention_ms) < self.wall.0;
+            let has_cause = match reason {
+                GapReason::InboxFull => sender == user && (is_full || inbox.refused.contains(&place)),
+                GapReason::Expired => is_old || inbox.refused.contains(&place),
+                GapReason::AlreadyAcked | GapReason::DeviceDetached => false,
+            };
+            if !has_cause {
+                let what = format!("{user} gets {reason:?} over {conversation} {sequence} without a cause");
+                return Some(Violation { claim: "C1", what });
+            }
+            if reason == GapReason::InboxFull {
+                inbox.refused.insert(place);
+            }
+        }
+        None
+    }
+
+    /// Entries were acknowledged by all before they needed a row.
+    pub(super) fn elided(&mut self, user: &UserId, conversation: &ConversationId, through: Sequence) {
+        self.measure(user);
+        self.users.entry(user.clone()).or_default().wait_no_more(conversation, through);
+    }
+
+    /// Rows go.
+    pub(super) fn removed(&mut self, user: &UserId, offsets: &[Offset]) -> Option<Violation> {
+        self.measure(user);
+        let inbox = self.users.entry(user.clone()).or_default();
+        for offset in offsets {
+            inbox.messages.remove(offset);
+            if !inbox.rows.remove(offset) {
+                let what = format!("{user}: {offset} is removed, and is not there");
+                return Some(Violation { claim: "C8", what });
+            }
+        }
+        None
+    }
+
+    /// A device's row is written. `silence`: for so long it showed no life.
+    pub(super) fn cursor(
+        &mut self,
+        user: &UserId,
+        device: &DeviceId,
+        row: &CursorRow,
+        silence: Duration,
+    ) -> (Row, Option<Violation>) {
+        self.measure(user);
+        let is_full = self.was_full(user);
+        let (detach, mark) = (self.limits.detach, self.limits.inbox_envelopes);
+        let inbox = self.users.entry(user.clone()).or_default();
+        let is_first = !inbox.is_claimed();
+        let before = inbox.cursors.insert(device.clone(), *row);
+        let is_again = inbox.unlinked.remove(device);
+        self.measure(user);
+        let Some(before) = before else { return (Row::Linked { is_first, is_again }, None) };
+        if before.detached || !row.detached {
+            return (Row::Known, None);
+        }
+        let inbox = self.users.entry(user.clone()).or_default();
+        let above = (Bound::Excluded(row.acked_through), Bound::Unbounded);
+        let behind = inbox.rows.range(above).count() + inbox.waiting.len();
+        let is_behind = is_full && behind as u64 >= u64::from(mark - mark / 16);
+        let is_silent = silence.saturating_add(SEEN) >= detach;
+        let what = format!("{user}/{device} is detached: {behind} entries behind, silent for {silence:?}");
+        let found = (!is_behind && !is_silent).then_some(Violation { claim: "C1", what });
+        (Row::Known, found)
+    }
+
+    /// A device's row goes.
+    pub(super) fn unlinked(&mut self, user: &UserId, device: &DeviceId) {
+        let inbox = self.users.entry(user.clone()).or_default();
+        if inbox.cursors.remove(device).is_some() {
+            inbox.unlinked.insert(device.clone());
+        }
+        self.measure(user);
+    }
+
+    /// A message to a user is refused because the inbox is full. `Ok`: it is unclaimed, or not.
+    pub(super) fn refused_full(&mut self, user: &UserId) -> Result<bool, Violation> {
+        self.measure(user);
+        if self.was_full(user) {
+            return Ok(self.users.get(user).is_some_and(|inbox| !inbox.is_claimed()));
+        }
+        let count = self.users.get(user).map_or(0, Inbox::count);
+        let what = format!("the inbox of {user} is called full, it has {count} entries at most");
+        Err(Violation { claim: "C8", what })
+    }
+
+    /// A gap of a conversation leaves the server; one that no row holds is judged now.
+    pub(super) fn gap_sent(&mut self, user: &UserId, offset: Offset, hole: &Hole<'_>) -> Option<Violation> {
+        let inbox = self.users.entry(user.clone()).or_default();
+        let is_row = inbox.rows.contains(&offset) && !inbox.messages.contains_key(&offset);
+        if is_row { None } else { self.judge_gap(user, hole) }
+    }
+}

@@ -1,0 +1,349 @@
+//! Worlds with narrow limits: devices that stay away until inboxes fill, entries expire or they are given up; devices that
+//! are taken away and come back; clients that remember less than they acknowledged, or claim more than they got.
+//!
+//! Invariants
+//! - One seed of four is such a world, and each of them is of one kind, by its number.
+//! - Whoever leaves comes back, also when the world is calm.
+
+use super::{Happening, World};
+use crate::plan::Plan;
+use bytes::Bytes;
+use iris_client::state::DeviceState;
+use iris_protocol::limits::Limits;
+use iris_protocol::wire::client_frame::Frame;
+use iris_protocol::wire::{self, send::Target as WireTarget};
+use iris_protocol::{MessageId, Offset, UserId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What a narrow world is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Entries expire within seconds.
+    Expiry,
+    /// Nights of hours, in which devices fall silent.
+    Nights,
+    /// Few new conversations, and few messages a second.
+    Strangers,
+    /// Many messages at once.
+    Bursts,
+}
+
+/// What may happen in a narrow world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    /// Devices go offline for a while: one, or all of a user.
+    Leave,
+    /// A device is back.
+    Return { person: usize },
+    /// A device takes one of its user's devices away.
+    Unlink,
+    /// A device loses what it learnt lately.
+    Forget,
+    /// A device acknowledges what it never got.
+    AckTooHigh,
+    /// A device uses an id again, for other words.
+    Conflict,
+    /// Everybody writes to one user.
+    Burst,
+    /// Hours pass.
+    Night,
+}
+
+impl Act {
+    /// For the trace.
+    pub(super) fn number(self) -> usize {
+        match self {
+            Self::Leave => 1,
+            Self::Unlink => 2,
+            Self::Forget => 3,
+            Self::AckTooHigh => 4,
+            Self::Conflict => 5,
+            Self::Burst => 6,
+            Self::Night => 7,
+            Self::Return { person } => 8 + person,
+        }
+    }
+}
+
+/// When each act happens first, and then again, in microseconds.
+const FIRST: (u64, u64) = (2_000_000, 3_000_000);
+const AGAIN: (u64, u64) = (150_000, 1_500_000);
+/// How long a device is away, in microseconds.
+const AWAY: (u64, u64) = (200_000, 4_000_000);
+/// A device that was taken away comes back after this long.
+const RELINK: (u64, u64) = (1_000, 1_500_000);
+/// Between two messages of a device.
+const PACE: (u64, u64) = (1_000, 240_000);
+/// Messages of each device of a burst.
+const BURST: u64 = 16;
+const HOUR: u64 = 3_600;
+/// A night in seconds, and how many there are: connections outlive none of their tokens.
+const NIGHT: (u64, u64) = (HOUR, 3 * HOUR);
+const NIGHTS_MAX: u32 = 3;
+/// Ids that may be used again.
+const MINTED_MAX: usize = 64;
+
+/// A narrow world.
+pub(super) struct Narrow {
+    kind: Kind,
+    away: BTreeSet<usize>,
+    /// What devices may fall back to.
+    saved: BTreeMap<usize, DeviceState>,
+    minted: VecDeque<(UserId, UserId, MessageId)>,
+    nights: u32,
+}
+
+impl Narrow {
+    /// The narrow world of a seed, if it is one. Its limits, and what else must be different.
+    pub(super) fn of(seed: u64, plan: &mut Plan, limits: &mut Limits) -> Option<Self> {
+        if !plan.faults.limits || seed % 4 != 1 {
+            return None;
+        }
+        let kind = match seed / 4 % 4 {
+            0 => Kind::Expiry,
+            1 => Kind::Nights,
+            2 => Kind::Strangers,
+            _ => Kind::Bursts,
+        };
+        limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
+        limits.unclaimed_envelopes = 5;
+        limits.devices = 3;
+        match kind {
+            Kind::Expiry => limits.retention = Duration::from_millis(1_500),
+            Kind::Nights => {
+                limits.detach = Duration::from_secs(2 * HOUR);
+                // Nights in which the number of cores changes are not judged yet.
+                plan.faults.cores = false;
+            }
+            Kind::Strangers => {
+                limits.new_conversations_per_hour = 2;
+                (limits.sends_per_second, limits.sends_burst) = (10, 10);
+                plan.calm = Duration::from_secs(4 * HOUR);
+            }
+            Kind::Bursts => {}
+        }
+        // Ages and silences are judged to the second.
+        plan.faults.clock = false;
+        Some(Self { kind, away: BTreeSet::new(), saved: BTreeMap::new(), minted: VecDeque::new(), nights: 0 })
+    }
+}
+
+impl Happening {
+    /// True if it does not happen at night.
+    fn sleeps(&self) -> bool {
+        match self {
+            Self::Compose { .. }
+            | Self::Connect { .. }
+            | Self::Flush
+            | Self::Sync
+            | Self::Crash
+            | Self::NextBreak { .. }
+            | Self::Restart { .. }
+            | Self::Room { .. }
+            | Self::Act(_) => true,
+            Self::ToServer { .. }
+            | Self::ToPerson { .. }
+            | Self::Gone { .. }
+            | Self::PersonTick { .. }
+            | Self::ShardTick { .. }
+            | Self::Synced { .. }
+            | Self::Answer { .. }
+            | Self::Mail { .. }
+            | Self::Break { .. } => false,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn plan_acts(&mut self) {
+        let Some(narrow) = &self.narrow else { return };
+        let mut acts = vec![Act::Leave, Act::Leave, Act::Unlink, Act::Forget, Act::AckTooHigh, Act::Conflict];
+        match narrow.kind {
+            Kind::Nights => acts.push(Act::Night),
+            Kind::Bursts => acts.push(Act::Burst),
+            Kind::Expiry | Kind::Strangers => {}
+        }
+        for act in acts {
+            self.plan_in(FIRST.0, FIRST.1, Happening::Act(act));
+        }
+    }
+
+    pub(super) fn act(&mut self, act: Act) {
+        if let Act::Return { person } = act {
+            return self.come_back(person);
+        }
+        if self.calm {
+            return;
+        }
+        self.plan_in(AGAIN.0, AGAIN.1, Happening::Act(act));
+        match act {
+            Act::Leave => self.leave(),
+            Act::Return { .. } => {}
+            Act::Unlink => self.unlink(),
+            Act::Forget => self.forget_lately(),
+            Act::AckTooHigh => self.ack_too_high(),
+            Act::Conflict => self.use_again(),
+            Act::Burst => self.burst(),
+            Act::Night => self.night(),
+        }
+    }
+
+    /// True for a device that is away.
+    pub(super) fn is_away(&self, person: usize) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| narrow.away.contains(&person))
+    }
+
+    /// Between two messages of a device, in microseconds.
+    pub(super) fn pace(&self) -> (u64, u64) {
+        if self.narrow.is_some() { PACE } else { (1_000, 60_000) }
+    }
+
+    fn leave(&mut self) {
+        let chosen = self.random.index(self.people.len());
+        let user = self.people[chosen].user.clone();
+        let whole = self.random.one_in(2);
+        for person in 0..self.people.len() {
+            if person != chosen && !(whole && self.people[person].user == user) {
+                continue;
+            }
+            let is_new = self.narrow.as_mut().is_some_and(|narrow| narrow.away.insert(person));
+            if is_new {
+                self.hang_up(person);
+                let now = self.now;
+                self.people[person].session.disconnected(now);
+                self.take_outputs(person);
+                self.plan_in(AWAY.0, AWAY.1, Happening::Act(Act::Return { person }));
+            }
+        }
+    }
+
+    fn come_back(&mut self, person: usize) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.away.remove(&person);
+        }
+        self.connect(person);
+    }
+
+    fn unlink(&mut self) {
+        let person = self.random.index(self.people.len());
+        let user = self.people[person].user.clone();
+        let devices: Vec<String> = self
+            .people
+            .iter()
+            .filter(|other| other.user == user)
+            .map(|other| other.device.as_str().to_owned())
+            .collect();
+        let device = devices[self.random.index(devices.len())].clone();
+        let now = self.now;
+        // Nobody asks while it is offline.
+        if self.people[person].session.unlink(now, &device).is_ok() {
+            self.take_outputs(person);
+        }
+    }
+
+    /// A device learns that it was taken away: it forgets everything, and comes back as a new one.
+    pub(super) fn taken_away(&mut self, person: usize) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.saved.remove(&person);
+        }
+        self.fall_back(person, DeviceState::default());
+        self.plan_in(RELINK.0, RELINK.1, Happening::Connect { person });
+    }
+
+    /// A device comes back from what it had saved a while ago, or saves it for the next time.
+    fn forget_lately(&mut self) {
+        let person = self.random.index(self.people.len());
+        let state = self.people[person].session.state();
+        let Some(narrow) = &mut self.narrow else { return };
+        match narrow.saved.remove(&person) {
+            Some(saved) => {
+                self.fall_back(person, saved);
+                self.plan_in(1_000, 500_000, Happening::Connect { person });
+            }
+            None => {
+                narrow.saved.insert(person, state);
+            }
+        }
+    }
+
+    fn fall_back(&mut self, person: usize, state: DeviceState) {
+        self.hang_up(person);
+        let is_empty = state.stored_through.is_none();
+        let known = state.last.iter().filter(|(_, applied)| !applied.rebase);
+        let last = known.map(|(conversation, applied)| (conversation.clone(), applied.sequence)).collect();
+        self.checker.forgot(&self.people[person].name(), last, is_empty);
+        self.people[person].restart_from(state);
+    }
+
+    fn ack_too_high(&mut self) {
+        let person = self.random.index(self.people.len());
+        if !self.people[person].session.is_online() {
+            return;
+        }
+        let shown = self.checker.shown(&self.people[person].name());
+        let above = if self.random.one_in(2) { 1 } else { 1_000 };
+        let through_offset = shown.max(Offset::new(self.generation, 1)).0 + above;
+        self.send_to_server(person, Frame::Ack(wire::Ack { through_offset }));
+    }
+
+    /// Remembers an id that was used.
+    pub(super) fn minted(&mut self, from: UserId, to: UserId, message_id: MessageId) {
+        let Some(narrow) = &mut self.narrow else { return };
+        narrow.minted.push_back((from, to, message_id));
+        if narrow.minted.len() > MINTED_MAX {
+            narrow.minted.pop_front();
+        }
+    }
+
+    /// Sends other words under an id that is on a disk. Answers to request 0 change nothing in a session.
+    fn use_again(&mut self) {
+        let Some(narrow) = &self.narrow else { return };
+        let stored: Vec<_> =
+            narrow.minted.iter().filter(|(_, _, id)| self.checker.is_stored(*id)).cloned().collect();
+        if stored.is_empty() {
+            return;
+        }
+        let (from, to, message_id) = stored[self.random.index(stored.len())].clone();
+        let online = self.people.iter().position(|person| person.user == from && person.session.is_online());
+        let Some(person) = online else { return };
+        let send = wire::Send {
+            request_id: 0,
+            target: Some(WireTarget::To(to.as_str().to_owned())),
+            message_id: Bytes::copy_from_slice(message_id.as_bytes()),
+            payload: Bytes::from_static(b"other words"),
+            ack_through: None,
+        };
+        self.send_to_server(person, Frame::Send(send));
+    }
+
+    fn burst(&mut self) {
+        let to = self.people[self.random.index(self.people.len())].user.clone();
+        for person in 0..self.people.len() {
+            for _ in 0..BURST {
+                if self.people[person].user != to {
+                    self.write_to(person, to.clone());
+                }
+            }
+        }
+    }
+
+    /// Hours pass in which little happens: everything else is put off.
+    fn night(&mut self) {
+        let Some(narrow) = &mut self.narrow else { return };
+        narrow.nights += 1;
+        if narrow.nights > NIGHTS_MAX {
+            return;
+        }
+        self.reached.nights += 1;
+        let length = Duration::from_secs(self.random.within(NIGHT.0, NIGHT.1));
+        let agenda = std::mem::take(&mut self.agenda);
+        self.agenda = agenda
+            .into_iter()
+            .map(|((at, made), happening)| {
+                let at = if happening.sleeps() { at.after(length) } else { at };
+                ((at, made), happening)
+            })
+            .collect();
+    }
+}
