@@ -101,8 +101,10 @@ impl Shard {
 
     fn may_leave(&self, index: u32) -> bool {
         let user = &self.users[index];
-        let has_rare_work =
-            user.rare.as_ref().is_some_and(|rare| rare.purge.is_some() || !rare.waiters.is_empty());
+        // Rule: new conversations (counted also while their sender is away)
+        let has_rare_work = user.rare.as_ref().is_some_and(|rare| {
+            rare.purge.is_some() || !rare.waiters.is_empty() || !rare.conversations.is_full(self.now)
+        });
         let has_session = user.devices().any(|device| device.session != NOBODY || device.is_dirty);
         user.pins == 0
             && user.tickets == 0

@@ -251,6 +251,24 @@ fn new_conversations_are_limited_by_the_hour_and_answers_are_free() {
     assert_eq!(world.clients[0].rejected.len(), 3);
 }
 
+/// Proves: G-LIMIT-3 (the hour does not begin anew when a sender leaves memory)
+/// Seen to fail when: `may_leave` lets a user go whose new conversations still count.
+#[test]
+fn new_conversations_stay_counted_while_their_sender_is_away() {
+    let mut world = World::with_limits(1, Limits { new_conversations_per_hour: 2, ..generous() });
+    world.online("alice", "phone");
+    for number in 0..2 {
+        world.send(0, &format!("user{number}"), "hello");
+        world.settle();
+    }
+    world.disconnect(0);
+    world.pass(Duration::from_mins(20));
+    world.connect(0);
+    world.send(0, "user2", "hello");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.len(), 1);
+}
+
 /// Proves: G-MAIL-1 (bounded, nothing dropped, no deadlock)
 /// Seen to fail when: `Peer::take` never refuses (no shard runs out of credit); or `refund` forgets who waits.
 #[test]
