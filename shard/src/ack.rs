@@ -4,6 +4,7 @@
 //! - A cursor never falls, and moves only by its own device.
 //! - Each row is removed exactly once: by the ack with which the last device passes it, or by a purge.
 
+use crate::mutant::{self, Mutant};
 use crate::session::{InFlight, Phase};
 use crate::shard::Shard;
 use crate::user::{Item, User, Work};
@@ -38,7 +39,8 @@ impl Shard {
         }
         let (user, place, position) = (session.user, session.place, session.position);
         let device = self.users[user].device(place);
-        if judge_offset(through, device.sent_through, self.config.generation) == Claim::TooHigh {
+        let claim = judge_offset(through, device.sent_through, self.config.generation);
+        if claim == Claim::TooHigh && !mutant::is_on(Mutant::AckTooHighIgnored) {
             self.close(index, CloseCode::AckTooHigh, None);
             return false;
         }

@@ -70,7 +70,10 @@ impl Shard {
                 continue;
             }
             if lane.confirmed > before {
-                (lane.confirmed, lane.emitted, lane.forwarded) = (before, before, before);
+                (lane.confirmed, lane.emitted) = (before, before);
+                if !mutant::is_on(Mutant::NewBeforeOld) {
+                    lane.forwarded = before;
+                }
             }
             let (members, lane_of) = (state.members, state.lane_of);
             for (number, member) in members.into_iter().enumerate() {

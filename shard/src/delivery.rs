@@ -7,6 +7,7 @@
 use crate::io::ConnId;
 use crate::loads::Question;
 use crate::mail::RequestRef;
+use crate::mutant::{self, Mutant};
 use crate::session::InFlight;
 use crate::shard::Shard;
 use crate::user::{Content, NOBODY};
@@ -108,6 +109,8 @@ impl Shard {
         self.count_delivery(index, offset, bytes);
         match content {
             Content::Message { envelope, previous } => {
+                let is_wrong = mutant::is_on(Mutant::PreviousWrong);
+                let previous = if is_wrong { iris_protocol::Sequence::NONE } else { previous };
                 self.send_deliver(index, offset, previous, envelope);
             }
             Content::Gap(hole) => {

@@ -5,10 +5,11 @@
 //! - The most advanced device is never detached for being behind.
 
 use crate::io::ConnId;
+use crate::mutant::{self, Mutant};
 use crate::session::Phase;
 use crate::shard::Shard;
 use crate::stored::{After, Unlinked};
-use crate::user::NOBODY;
+use crate::user::{Device, NOBODY};
 use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, DeviceId, Offset, RejectCode};
 use iris_storage::op::Op;
@@ -37,13 +38,14 @@ impl Shard {
         };
         let asked_by = self.sessions[index].conn;
         let is_purging = self.users[user].rare.as_ref().is_some_and(|rare| rare.purge.is_some());
-        let is_last = !self.users[user].devices().any(|device| device.id != id && !device.detached);
+        let holds = |device: &Device| !device.detached || mutant::is_on(Mutant::UnlinkedInPurge);
+        let is_last = !self.users[user].devices().any(|device| device.id != id && holds(device));
         if is_purging && is_last {
             // Whoever holds entries next starts at the oldest row: none below this device's cursor may be left.
             let unlink = (asked_by, request_id, device.to_owned());
             return self.users[user].rare().unlinks.push(unlink);
         }
-        let closes = self.take_device(user, place);
+        let closes = if mutant::is_on(Mutant::UnlinkedKept) { None } else { self.take_device(user, place) };
         self.settle_now(user);
         let state = &mut self.users[user];
         state.tickets += 1;
@@ -111,7 +113,8 @@ impl Shard {
     pub(crate) fn see_connected(&mut self, user: u32) {
         for place in 0..self.users[user].device_count() {
             let place = u8::try_from(place).unwrap_or(0);
-            if self.users[user].device(place).session != NOBODY {
+            let is_connected = self.users[user].device(place).session != NOBODY;
+            if is_connected && !mutant::is_on(Mutant::ConnectedIsSilent) {
                 self.see_device(user, place);
             }
         }
@@ -121,7 +124,10 @@ impl Shard {
     /// Detaches devices that were silent for too long. True: there was one.
     pub(crate) fn detach_silent(&mut self, user: u32) -> bool {
         let wall = self.wall();
-        let silence_ms = u64::try_from(self.config.limits.detach.as_millis()).unwrap_or(u64::MAX);
+        let mut silence_ms = u64::try_from(self.config.limits.detach.as_millis()).unwrap_or(u64::MAX);
+        if mutant::is_on(Mutant::NotSilentDetached) {
+            silence_ms = 0;
+        }
         let silent: Vec<u8> = (0..self.users[user].device_count())
             .filter_map(|place| u8::try_from(place).ok())
             .filter(|place| {
@@ -161,7 +167,7 @@ impl Shard {
             .filter_map(|place| u8::try_from(place).ok())
             .filter(|place| {
                 let device = self.users[user].device(*place);
-                !device.detached && device.cursor == floor
+                !device.detached && (device.cursor == floor || mutant::is_on(Mutant::NotBehindDetached))
             })
             .collect();
         for place in behind {

@@ -6,6 +6,7 @@
 //! - While a user's rows are rewritten, no session reads them.
 
 use crate::loads::Question;
+use crate::mutant::{self, Mutant};
 use crate::purge::Purge;
 use crate::shard::{Config, Shard};
 use crate::stored::After;
@@ -164,6 +165,9 @@ impl Shard {
 
     // Rule: clock (age is judged by the shard clock)
     fn expires_before(&self) -> Wall {
+        if mutant::is_on(Mutant::ExpiredYoung) {
+            return self.wall();
+        }
         let retention_ms = u64::try_from(self.config.limits.retention.as_millis()).unwrap_or(u64::MAX);
         Wall(self.wall().0.saturating_sub(retention_ms))
     }
@@ -305,6 +309,7 @@ impl Shard {
         let mut ops = Vec::new();
         // A place is put once: the row that a gap entry replaces goes first.
         let replaced = rewrite.gaps.iter().filter(|(_, group)| group.is_changed).map(|(_, group)| group.last);
+        let replaced = replaced.filter(|_| !mutant::is_on(Mutant::RowReplaced));
         let removed = rewrite.removes.iter().map(|(offset, _)| *offset);
         let offsets: Vec<Offset> = removed.chain(replaced).collect();
         if !offsets.is_empty() {
@@ -320,6 +325,12 @@ impl Shard {
         for (conversation, group) in rewrite.gaps.into_iter().filter(|(_, group)| group.is_changed) {
             self.counters.gaps_expired += 1;
             let user = &mut self.users[index];
+            if mutant::is_on(Mutant::ExpiredWithoutGap) {
+                user.cold_entries -= 1;
+                user.forget_rows(1, u64::from(group.last_bytes));
+                self.forget_in_flight(index, group.last);
+                continue;
+            }
             user.row.stored_bytes = user.row.stored_bytes.saturating_sub(u64::from(group.last_bytes));
             user.is_row_dirty = true;
             self.empty_in_flight(index, group.last);

@@ -196,6 +196,10 @@ impl Shard {
         let user = &self.users[member.user];
         // Rule: INBOX_FULL (the sender's own copy never refuses: it leaves a gap)
         let leaves_gap = user.state == RecipientState::Full && user.id == envelope.sender;
+        if leaves_gap && mutant::is_on(Mutant::OwnCopyGapMissing) {
+            self.channels[channel].members[usize::from(at)].taken = envelope.sequence;
+            return false;
+        }
         let content = if leaves_gap {
             self.widen_gap(channel, at, envelope.sequence)
         } else {

@@ -106,7 +106,8 @@ impl Shard {
             last_seen_at: wall,
             session: NOBODY,
             detached: false,
-            owes_gap: named.is_some_and(|named| named > Offset::NONE),
+            owes_gap: named.is_some_and(|named| named > Offset::NONE)
+                && !mutant::is_on(Mutant::RelinkedUntold),
             is_durable: false,
             is_dirty: true,
         })
@@ -118,7 +119,9 @@ impl Shard {
         let old = self.users[user].device(place).session;
         if old != NOBODY {
             self.counters.takeovers += 1;
-            self.close(old, CloseCode::Conflict, None);
+            if !mutant::is_on(Mutant::OldConnectionKept) {
+                self.close(old, CloseCode::Conflict, None);
+            }
         }
     }
 
@@ -132,11 +135,14 @@ impl Shard {
         if device.detached {
             // It holds no entries: it starts where a new device would.
             device.detached = false;
-            device.owes_gap = true;
+            device.owes_gap = !mutant::is_on(Mutant::DetachedUntold);
             device.is_dirty = true;
             device.cursor = device.cursor.max(fresh_start);
         }
-        let start = device.cursor.max(resume.unwrap_or_default());
+        let mut start = device.cursor.max(resume.unwrap_or_default());
+        if mutant::is_on(Mutant::ResumeBelowCursor) {
+            start = resume.unwrap_or(device.cursor);
+        }
         let is_jump = start > device.cursor;
         if is_jump {
             device.cursor = start;
@@ -205,7 +211,10 @@ impl Shard {
         // Rule: resume (the first frame says that the session starts above what the device named)
         if was_detached {
             self.send_hole(index, start, GapReason::DeviceDetached);
-        } else if named.is_some_and(|named| named < start) && !linked_now {
+        } else if named.is_some_and(|named| named < start)
+            && !linked_now
+            && !mutant::is_on(Mutant::AlreadyAckedUntold)
+        {
             self.send_hole(index, start, GapReason::AlreadyAcked);
         }
         self.read(index, crate::session::READ_LOGIN, true);

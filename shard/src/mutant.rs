@@ -80,6 +80,56 @@ mutants! {
     CreditsIgnored,
     /// A boot does not raise the generation.
     GenerationNotRaised,
+    /// A full inbox refuses a message that is accepted all the same.
+    InboxFullAfterAcceptance,
+    /// Messages are accepted for a full inbox.
+    InboxFullIgnored,
+    /// A user without devices is granted many envelopes at a time.
+    UnclaimedUnlimited,
+    /// An owner holds more than K unconfirmed for a recipient.
+    UnconfirmedUnlimited,
+    /// An own copy that a full inbox does not take leaves no gap.
+    OwnCopyGapMissing,
+    /// Expired entries go without a gap.
+    ExpiredWithoutGap,
+    /// Entries expire at once.
+    ExpiredYoung,
+    /// A detached device is told of no gap when it returns.
+    DetachedUntold,
+    /// A full inbox detaches the device that is not behind, too.
+    NotBehindDetached,
+    /// A device is silent when it is offline.
+    NotSilentDetached,
+    /// A session starts below the stored cursor, at the offset that the device names.
+    ResumeBelowCursor,
+    /// A device that named less than it acknowledged is told of no gap.
+    AlreadyAckedUntold,
+    /// An acknowledgement of what was never sent is taken.
+    AckTooHighIgnored,
+    /// A delivery names no sequence before it.
+    PreviousWrong,
+    /// Another payload under a known id counts as a retry.
+    ConflictIgnored,
+    /// A device that was unlinked goes on getting messages until the process stops.
+    UnlinkedKept,
+    /// A device that returns after an unlink, with an offset, is told of no gap.
+    RelinkedUntold,
+    /// A new connection of a device leaves the older one open.
+    OldConnectionKept,
+    /// After a boot, what is new is forwarded before what is old.
+    NewBeforeOld,
+    /// Entries go into a record in the reverse of their order.
+    EntriesOutOfOrder,
+    /// New conversations are not counted.
+    ConversationsUnlimited,
+    /// Sends are not counted.
+    SendsUnlimited,
+    /// The last device that holds entries is unlinked while a purge is at its rows.
+    UnlinkedInPurge,
+    /// A gap entry of the retention is put over the row that it replaces.
+    RowReplaced,
+    /// A device that is connected and acknowledges nothing counts as silent.
+    ConnectedIsSilent,
 }
 
 #[cfg(feature = "mutants")]

@@ -6,6 +6,7 @@
 
 use crate::arena::Keyed;
 use crate::mail::{Body, RecipientState};
+use crate::mutant::{self, Mutant};
 use crate::shard::Shard;
 use foldhash::fast::FixedState;
 use iris_protocol::limits::{UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
@@ -49,11 +50,17 @@ impl Recipient {
     /// Room for one more message of `bytes`; `is_own`: it would be the sender's own copy, which nothing but K refuses.
     pub(crate) fn room(&self, bytes: u64, is_own: bool) -> Room {
         let unconfirmed_max = match (is_own, self.state) {
+            (false, Some(RecipientState::Full)) if mutant::is_on(Mutant::InboxFullIgnored) => UNCONFIRMED_MAX,
+            (false, Some(RecipientState::Unclaimed)) if mutant::is_on(Mutant::UnclaimedUnlimited) => {
+                UNCONFIRMED_MAX
+            }
             (true, _) | (false, Some(RecipientState::Open)) => UNCONFIRMED_MAX,
             (false, Some(RecipientState::Full)) => return Room::No(RejectCode::InboxFull),
             (false, Some(RecipientState::Unclaimed)) => 1,
             (false, None) => return Room::Unknown,
         };
+        let is_unlimited = mutant::is_on(Mutant::UnconfirmedUnlimited) && unconfirmed_max == UNCONFIRMED_MAX;
+        let unconfirmed_max = if is_unlimited { u32::MAX } else { unconfirmed_max };
         let too_many_bytes = self.unconfirmed > 0 && self.bytes + bytes > UNCONFIRMED_BYTES_MAX;
         if self.unconfirmed >= unconfirmed_max || too_many_bytes {
             Room::No(RejectCode::Busy)

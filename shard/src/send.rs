@@ -7,6 +7,7 @@
 use crate::channel::Parked;
 use crate::io::ConnId;
 use crate::mail::{Body, RequestRef};
+use crate::mutant::{self, Mutant};
 use crate::rate::interval;
 use crate::session::Phase;
 use crate::shard::Shard;
@@ -113,7 +114,10 @@ impl Shard {
         let every = interval(Duration::from_secs(1), limits.sends_per_second);
         let user = self.sessions[index].user;
         let sends = &mut self.users[user].sends;
-        sends.take(now, every, limits.sends_burst).map_err(|after| (RejectCode::RateLimited, Some(after)))?;
+        let taken = sends.take(now, every, limits.sends_burst);
+        if !mutant::is_on(Mutant::SendsUnlimited) {
+            taken.map_err(|after| (RejectCode::RateLimited, Some(after)))?;
+        }
         if let Some(channel) = self.recent_channel(index, send) {
             return Ok(channel);
         }
@@ -188,6 +192,9 @@ impl Shard {
         let Some(member) = self.channels[channel].member_of(user) else {
             unreachable!("user {user} is no member of channel {channel}");
         };
+        if mutant::is_on(Mutant::ConversationsUnlimited) {
+            return Ok(());
+        }
         let state = &self.channels[channel];
         let is_known = state.members()[usize::from(member)].taken > Sequence::NONE;
         if is_known || state.is_counted {

@@ -219,6 +219,9 @@ impl Shard {
             }
             self.settle_entry(index, at, batch);
         }
+        if mutant::is_on(Mutant::EntriesOutOfOrder) {
+            batch.ops.reverse();
+        }
     }
 
     fn settle_entry(&mut self, index: u32, at: usize, batch: &mut Batch) {

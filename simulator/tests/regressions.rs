@@ -1,4 +1,7 @@
 //! Histories that broke a claim once, each under the name of the bug that it found.
+//!
+//! A seed is a history of this simulator as it is: when the simulator changes, it is another one, and the seeds below are chosen
+//! anew (`iris-judge` names the one that notices a mutant). The rule that was broken has a test of its own beside the code.
 #![cfg(test)]
 
 use iris_simulator::plan::Faults;
@@ -32,4 +35,36 @@ fn f_85_a_segment_that_the_host_lost_is_not_vouched_for() {
 fn f_85_a_message_after_a_rewound_start_is_not_taken_for_a_lost_one() {
     let plan = Plan { ops: 150, faults: Faults::parse("crash,os").unwrap(), ..Plan::default() };
     hold(0..60, &plan);
+}
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// A device that was unlinked while it was away came back with its state, and was told of no gap.
+/// Seen to fail when: mutant `RelinkedUntold` is on.
+#[test]
+fn f_85_a_device_that_was_unlinked_while_it_was_away_comes_back() {
+    hold(5..5 + 1, &Plan::default());
+}
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// A device that was connected for hours was detached as silent, because the process stopped.
+/// Seen to fail when: mutant `ConnectedIsSilent` is on.
+#[test]
+fn f_85_a_connected_device_is_not_silent() {
+    hold(5..5 + 1, &Plan::default());
+}
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// The row that an expiry gap had replaced was back in the tables after the gap was removed.
+/// Seen to fail when: mutant `RowReplaced` is on.
+#[test]
+fn f_85_a_row_that_expired_does_not_come_back() {
+    hold(33..33 + 1, &Plan::default());
+}
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// The last device that held entries was unlinked during a purge: another one, detached before, got rows of it, with holes.
+/// Seen to fail when: mutant `UnlinkedInPurge` is on.
+#[test]
+fn f_85_a_purge_ends_before_the_last_device_that_holds_entries_is_unlinked() {
+    hold(1065..1065 + 1, &Plan::default());
 }
