@@ -145,10 +145,10 @@ impl Checker {
 
     /// The host lost writes, and says so: what was there before may be gone. What is stored from now on may not, for the
     /// devices that are linked on the disk and all that will be.
-    pub fn rewound(&mut self, linked: BTreeSet<String>) {
+    pub fn rewound(&mut self, linked: &BTreeSet<String>) {
         self.before.append(&mut self.durable);
         self.accepted.clear();
-        self.progress.rewound(&linked);
+        self.progress.rewound(linked);
         self.marks = MarkChecker::rewound();
         self.is_rewound = true;
     }

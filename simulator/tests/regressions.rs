@@ -42,7 +42,7 @@ fn f_85_a_message_after_a_rewound_start_is_not_taken_for_a_lost_one() {
 /// Seen to fail when: mutant `RelinkedUntold` is on.
 #[test]
 fn f_85_a_device_that_was_unlinked_while_it_was_away_comes_back() {
-    hold(5..5 + 1, &Plan::default());
+    hold(13..14, &Plan::default());
 }
 
 /// Proves: G-SIM-1 (a failure that was found is run again)
@@ -50,7 +50,7 @@ fn f_85_a_device_that_was_unlinked_while_it_was_away_comes_back() {
 /// Seen to fail when: mutant `ConnectedIsSilent` is on.
 #[test]
 fn f_85_a_connected_device_is_not_silent() {
-    hold(5..5 + 1, &Plan::default());
+    hold(21..22, &Plan::default());
 }
 
 /// Proves: G-SIM-1 (a failure that was found is run again)
@@ -58,7 +58,7 @@ fn f_85_a_connected_device_is_not_silent() {
 /// Seen to fail when: mutant `RowReplaced` is on.
 #[test]
 fn f_85_a_row_that_expired_does_not_come_back() {
-    hold(33..33 + 1, &Plan::default());
+    hold(1..2, &Plan::default());
 }
 
 /// Proves: G-SIM-1 (a failure that was found is run again)
@@ -66,5 +66,5 @@ fn f_85_a_row_that_expired_does_not_come_back() {
 /// Seen to fail when: mutant `UnlinkedInPurge` is on.
 #[test]
 fn f_85_a_purge_ends_before_the_last_device_that_holds_entries_is_unlinked() {
-    hold(1065..1065 + 1, &Plan::default());
+    hold(1613..1614, &Plan::default());
 }

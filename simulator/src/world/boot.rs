@@ -196,7 +196,7 @@ impl World {
         }
         if std::mem::take(&mut self.is_rewound) {
             self.reached.rewound += 1;
-            self.checker.rewound(self.disks.devices());
+            self.checker.rewound(&self.disks.devices());
         }
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         self.conns.clear();
