@@ -149,6 +149,7 @@ impl Checker {
         self.before.append(&mut self.durable);
         self.accepted.clear();
         self.progress.rewound(linked);
+        self.wires = Wires::default();
         self.marks = MarkChecker::rewound();
         self.is_rewound = true;
     }

@@ -6,14 +6,18 @@ use crate::world::{Outcome, run};
 /// Another plan is another history of the same seed: so many seeds are tried with each.
 const SEEDS: u64 = 24;
 
+/// Happenings that may be spent on it, some seconds' worth.
+const STEPS_MAX: u64 = 20_000_000;
+
 /// The smallest failing history that was found from this one.
 pub fn shrink(failed: &Outcome, plan: &Plan) -> (Outcome, Plan) {
     let (mut smallest, mut plan) = (failed.clone(), plan.clone());
     let Some(claim) = failed.violations.first().map(|(_, violation)| violation.claim) else {
         return (smallest, plan);
     };
+    let mut left = STEPS_MAX;
     while let Some((outcome, smaller)) =
-        smaller(&plan).into_iter().find_map(|smaller| fails(smallest.seed, smaller, claim))
+        smaller(&plan).into_iter().find_map(|smaller| fails(smallest.seed, smaller, claim, &mut left))
     {
         (smallest, plan) = (outcome, smaller);
     }
@@ -21,13 +25,18 @@ pub fn shrink(failed: &Outcome, plan: &Plan) -> (Outcome, Plan) {
 }
 
 /// The first history of this plan, from this seed on, in which the claim breaks.
-fn fails(seed: u64, plan: Plan, claim: &str) -> Option<(Outcome, Plan)> {
-    let breaks =
-        |outcome: &Outcome| outcome.violations.first().is_some_and(|(_, violation)| violation.claim == claim);
-    (seed..seed.saturating_add(SEEDS))
-        .map(|seed| run(seed, &plan))
-        .find(breaks)
-        .map(|outcome| (outcome, plan))
+fn fails(seed: u64, plan: Plan, claim: &str, left: &mut u64) -> Option<(Outcome, Plan)> {
+    for seed in seed..seed.saturating_add(SEEDS) {
+        if *left == 0 {
+            return None;
+        }
+        let outcome = run(seed, &plan);
+        *left = left.saturating_sub(outcome.steps);
+        if outcome.violations.first().is_some_and(|(_, violation)| violation.claim == claim) {
+            return Some((outcome, plan));
+        }
+    }
+    None
 }
 
 /// Plans with less in them, the least ones first.
