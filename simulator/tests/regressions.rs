@@ -37,6 +37,15 @@ fn f_85_a_message_after_a_rewound_start_is_not_taken_for_a_lost_one() {
     hold(0..60, &plan);
 }
 
+/// Proves: G-INCARNATION-1 (a rewound history is announced)
+/// The host lost an entry of an inbox, and then, a second time, what its owner had behind it: the home was made to remember the
+/// entry that it never had again, and the next message named it to a device.
+/// Seen to fail when: the watermark of a home that is cut falls to the owner's last, whatever the home had.
+#[test]
+fn f_85_a_home_does_not_claim_what_it_lost_before() {
+    hold(687..688, &Plan { ops: 2_000, ..Plan::default() });
+}
+
 /// Proves: G-SIM-1 (a failure that was found is run again)
 /// A device that was unlinked while it was away came back with its state, and was told of no gap.
 /// Seen to fail when: mutant `RelinkedUntold` is on.

@@ -76,11 +76,8 @@ fn cut_user(
     batch: &mut ChangeList,
 ) -> Result<(), TableError> {
     let (slot, name) = (user.slot(), user.as_str().as_bytes());
-    for (conversation, last) in conversations {
-        let mut value = Vec::new();
-        put_varint(&mut value, last.0);
-        batch.put(Table::Watermarks, &Key::Watermark { slot, user: name, conversation }.to_vec(), &value);
-    }
+    // An earlier stop may have taken what stood before the entries that go: a device must not be told that it was there.
+    let mut marks = conversations.clone();
     let (mut entries, mut bytes) = (0_u32, 0_u64);
     let range = KeyRange::user(user);
     home.scan(Table::Inbox, &range.from, &range.end, &mut |key, value| {
@@ -99,6 +96,13 @@ fn cut_user(
                 batch.put(Table::Inbox, key, &value);
             }
             Entry::Message { .. } | Entry::Gap { .. } => {
+                let before = match &entry {
+                    Entry::Message { previous, .. } => *previous,
+                    Entry::Gap { .. } => Sequence(from.0.saturating_sub(1)),
+                };
+                if let Some(mark) = marks.get_mut(conversation.as_str().as_bytes()) {
+                    *mark = (*mark).min(before);
+                }
                 entries = entries.saturating_add(1);
                 bytes = bytes.saturating_add(entry_bytes(&entry));
                 batch.delete(Table::Inbox, key);
@@ -106,6 +110,11 @@ fn cut_user(
         }
         Ok(Next::Continue)
     })?;
+    for (conversation, mark) in &marks {
+        let mut value = Vec::new();
+        put_varint(&mut value, mark.0);
+        batch.put(Table::Watermarks, &Key::Watermark { slot, user: name, conversation }.to_vec(), &value);
+    }
     let key = Key::User { slot, user: name }.to_vec();
     let mut stored = Vec::new();
     if home.get(Table::Users, &key, &mut stored)? {

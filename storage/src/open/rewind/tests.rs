@@ -78,3 +78,21 @@ fn a_gap_ends_with_the_history() {
     assert_eq!(cut_homes(&mut [&mut first, &mut home]), Ok(1));
     assert_eq!(dump(&home), dump(&tables(&[gap(5, 1, 2)])));
 }
+
+/// Proves: G-INCARNATION-1 (a rewound history is announced): what a home had lost before stays unknown to it, so that the next
+/// message names the one that its devices have.
+/// Seen to fail when: the watermark falls to the owner's last, whatever the home had.
+#[test]
+fn a_home_that_lost_more_than_its_owner_does_not_claim_to_have_it() {
+    let (_, other, conversation) = pair();
+    let sent: Vec<_> = (1..=4).map(|sequence| envelope(&conversation, sequence, b"12345")).collect();
+    let behind = |offset, at: usize, previous| {
+        let entry = Entry::Message { envelope: sent[at].clone(), previous: Sequence(previous) };
+        Op::Append { user: other.clone(), offset: Offset(offset), entry }
+    };
+    let owned: Vec<Op> = sent[..2].iter().map(accept).collect();
+    let (mut first, mut home) =
+        (tables(&owned), tables(&[behind(5, 0, 0), behind(9, 2, 1), behind(10, 3, 3)]));
+    assert_eq!(cut_homes(&mut [&mut first, &mut home]), Ok(1));
+    assert_eq!(dump(&home), dump(&tables(&[behind(5, 0, 0)])));
+}
