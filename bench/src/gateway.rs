@@ -409,6 +409,7 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
          [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\n\
          [tls]\ncertificate = {}\nkey = {}\n\n\
          [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n{tokens}\n\
+         [admin]\nlisten = \"\"\n\n\
          [storage]\ndurability = \"{}\"\n{storage}\n\
          [limits]\n",
         quoted(&directory.join("data")),

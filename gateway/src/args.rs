@@ -3,7 +3,9 @@
 //! Invariants
 //! - What exists as a [`Task`] can be begun; every mistake of the command line was told before.
 
-use crate::cli::{Cli, Command, ConfigCommand, Source, TlsCommand, TokenCommand, TokenIssue, TokenVerify};
+use crate::cli::{
+    AdminCommand, Cli, Command, ConfigCommand, Source, TlsCommand, TokenCommand, TokenIssue, TokenVerify,
+};
 use crate::config::units::UnitError;
 use crate::config::{Flags, Sources, Span};
 use crate::token::issuer::Bearer;
@@ -43,6 +45,11 @@ pub enum Task {
         out: PathBuf,
         /// Names besides those of this host.
         names: Vec<String>,
+    },
+    /// Make a credential of the admin port.
+    AdminKeygen {
+        /// Its file.
+        out: PathBuf,
     },
     /// Check a data directory.
     Fsck {
@@ -193,6 +200,7 @@ impl Task {
             Command::Tls(TlsCommand::Selfsigned(tls)) => {
                 Self::TlsSelfsigned { out: tls.out, names: tls.names }
             }
+            Command::Admin(AdminCommand::Keygen(keygen)) => Self::AdminKeygen { out: keygen.out },
             Command::Fsck(fsck) => Self::Fsck { data_dir: fsck.data_dir, json: fsck.json },
             Command::Version(version) => Self::Version { json: version.json },
         })

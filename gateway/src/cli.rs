@@ -29,6 +29,9 @@ pub enum Command {
     /// Make certificates.
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Make the credential of the admin port.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Check the data directory of a gateway that is stopped.
     Fsck(Fsck),
     /// Print the version.
@@ -172,6 +175,21 @@ pub struct TlsSelfsigned {
     /// A name or address of the server, besides localhost, 127.0.0.1 and ::1; may be given many times.
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// `admin ...`.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make a credential for admin.credential or admin.issuer_credential.
+    Keygen(AdminKeygen),
+}
+
+/// `admin keygen`.
+#[derive(Debug, Args)]
+pub struct AdminKeygen {
+    /// The file, which must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// `fsck`.

@@ -11,7 +11,10 @@ use crate::secret_file;
 use crate::tls::selfsigned;
 use crate::token::issuer::{Bearer, IssueError, Issuer, keygen};
 use crate::token::{Claims, Verifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use iris_protocol::Wall;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
@@ -52,6 +55,19 @@ pub fn token_keygen(out: &Path) -> ExitStatus {
             print(&format!("key {kid}: {0}/issuer.key (keep it secret), {0}/jwks.json\n", out.display()))
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// `admin keygen`.
+pub fn admin_keygen(out: &Path) -> ExitStatus {
+    let mut bytes = [0; 32];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        return failed(&IssueError::Random);
+    }
+    let credential = format!("{}\n", URL_SAFE_NO_PAD.encode(bytes));
+    match secret_file::write_new(out, credential.as_bytes()) {
+        Ok(()) => print(&format!("credential in {} (keep it secret)\n", out.display())),
+        Err(error) => failed(&format!("{}: {error}", out.display())),
     }
 }
 

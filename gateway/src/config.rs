@@ -161,6 +161,18 @@ sections! {
         /// Silence after which a connection is parked: it then pins less kernel memory.
         idle_after: Span = Span(reactor().idle_after.unwrap_or(Duration::from_secs(10)));
     }
+    /// The admin port: health, metrics, and what operators ask and order. HTTP, on a loopback address.
+    admin: Admin {
+        /// Where it listens: a loopback address; "" switches it off.
+        listen: Address = Address(Some(SocketAddr::from(([127, 0, 0, 1], 7480))));
+        /// File with the credential that operators show, mode 0600; `iris-gateway admin keygen --out FILE` makes one. With
+        /// "", what changes something or shows users is refused.
+        credential: PathBuf = PathBuf::new();
+        /// Private key with which the port issues tokens; "": it issues none.
+        issuer_key: PathBuf = PathBuf::new();
+        /// File with the credential that is needed for it, another one than the operators'.
+        issuer_credential: PathBuf = PathBuf::new();
+    }
     /// The log, on standard error.
     log: Log {
         /// "error", "warn", "info", "debug" (each connection) or "trace" (each message).

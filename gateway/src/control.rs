@@ -1,7 +1,8 @@
 //! What the main thread tells the cores, and what they tell it: flags and figures without locks.
 //!
 //! Invariants
-//! - A core writes only its own figures; the main thread only the flags.
+//! - A core writes only its own figures; the main thread and the admin port only the flags.
+//! - Every figure of the cores stands once, in `core_stats!`, with its name, kind, unit and meaning.
 
 use iris_protocol::Wall;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,11 +10,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Flags of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
+    drain_ordered: AtomicBool,
     draining: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Control {
+    /// Asks the main thread to drain.
+    pub(crate) fn order_drain(&self) {
+        self.drain_ordered.store(true, Ordering::Release);
+    }
+
+    /// True once [`Control::order_drain`] was called.
+    pub(crate) fn is_drain_ordered(&self) -> bool {
+        self.drain_ordered.load(Ordering::Acquire)
+    }
+
     /// Stop accepting, tell sessions to go.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -58,6 +70,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) clock: Wall,
     /// Nothing in memory that is not durable.
     pub(crate) settled: bool,
+    /// The disk has room for new messages.
+    pub(crate) has_storage_room: bool,
     /// The record log's.
     pub(crate) log: LogFigures,
     /// The reactor's.
@@ -66,71 +80,154 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) shard: &'a iris_shard::Counters,
 }
 
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only rises, from 0 at the start of the process.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+}
+
+impl Kind {
+    /// Its name in the text format and in the documentation.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A figure that every core publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Metric {
+    /// Its name for monitoring; the name ends with its unit.
+    pub(crate) name: &'static str,
+    /// How it moves.
+    pub(crate) kind: Kind,
+    /// What one of the unit is in the figure as it is counted.
+    pub(crate) divisor: u64,
+    /// What it says.
+    pub(crate) help: &'static str,
+}
+
 macro_rules! core_stats {
-    ($($name:ident),* $(,)?) => {
+    ($figures:ident: $($field:ident, $metric:literal, $kind:ident / $divisor:literal, $help:literal, $value:expr;)*) => {
         /// The last published figures of a core.
         #[derive(Debug, Default)]
         pub(crate) struct CoreStats {
             settled: AtomicBool,
-            $($name: AtomicU64,)*
+            $($field: AtomicU64,)*
         }
+
+        /// Every figure for monitoring, in the order of [`CoreStats::values`].
+        pub(crate) const METRICS: &[Metric] = &[
+            $(Metric { name: $metric, kind: Kind::$kind, divisor: $divisor, help: $help },)*
+        ];
 
         impl CoreStats {
             /// The figures by name, as the stats line shows them.
             pub(crate) fn read(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
+                [$(stringify!($field)),*].into_iter().zip(self.values()).collect()
+            }
+
+            /// The figures in the order of [`METRICS`].
+            pub(crate) fn values(&self) -> Vec<u64> {
+                vec![$(self.$field.load(Ordering::Relaxed),)*]
+            }
+
+            fn put(&self, $figures: &CoreFigures<'_>) {
+                $(self.$field.store($value, Ordering::Relaxed);)*
             }
         }
     };
 }
-core_stats! {
-    connections, clock_ms, records, record_messages, record_write_us, log_bytes, log_number, accepts, turns, enters, receives,
-    sends, cq_overflows,
-    buffer_exhausted, accept_backoffs, wakes_sent, wakes_saved, idle_falls, moves_in, accepted, acknowledged, replayed, delivered,
-    acked, elided, appended, removed, mails, loads, busy, backpressure,
+
+core_stats! { f:
+    connections, "iris_connections", Gauge / 1, "Open connections, logged in or not.",
+        u64::try_from(f.connections).unwrap_or(u64::MAX);
+    clock_ms, "iris_shard_clock_seconds", Gauge / 1000, "The shard clock, in seconds since 1970.", f.clock.0;
+    storage_room, "iris_storage_room", Gauge / 1, "1 while the disk has room for new messages, else 0.",
+        u64::from(f.has_storage_room);
+    records, "iris_log_records_total", Counter / 1, "Records written to the log.", f.log.records;
+    record_messages, "iris_log_record_messages_total", Counter / 1, "Messages accepted in these records.",
+        f.log.messages;
+    record_write_us, "iris_log_write_seconds_total", Counter / 1_000_000,
+        "Time from handing records to the kernel until they were durable.", f.log.write_us;
+    log_bytes, "iris_log_bytes_total", Counter / 1, "Bytes written to the log, padding included.", f.log.bytes;
+    log_number, "iris_log_number", Gauge / 1, "Number of the last durable record.", f.log.last_number;
+    accepts, "iris_accepts_total", Counter / 1, "Connections accepted.", f.reactor.accepts;
+    turns, "iris_turns_total", Counter / 1, "Turns of the core's loop.", f.reactor.turns;
+    enters, "iris_ring_enters_total", Counter / 1, "System calls that entered a ring.", f.reactor.enters;
+    receives, "iris_receives_total", Counter / 1, "Receives that brought bytes.", f.reactor.receives;
+    receive_bytes, "iris_receive_bytes_total", Counter / 1, "Bytes received.", f.reactor.receive_bytes;
+    sends, "iris_sends_total", Counter / 1, "Buffers sent.", f.reactor.sends;
+    send_bytes, "iris_send_bytes_total", Counter / 1, "Bytes sent.", f.reactor.send_bytes;
+    cq_overflows, "iris_ring_overflows_total", Counter / 1, "Completion queues that overflowed.",
+        f.reactor.cq_overflows;
+    buffer_exhausted, "iris_receive_buffers_exhausted_total", Counter / 1,
+        "Receives that ended because every buffer was out.", f.reactor.buffer_exhausted;
+    accept_backoffs, "iris_accept_backoffs_total", Counter / 1,
+        "Times accepting paused because a table was full or the host was out of something.",
+        f.reactor.accept_backoffs;
+    wakes_sent, "iris_wakes_total", Counter / 1, "Wake-ups sent to other cores.", f.reactor.wakes_sent;
+    wakes_saved, "iris_wakes_saved_total", Counter / 1, "Wake-ups that a core spared because it was awake.",
+        f.reactor.wakes_saved;
+    idle_falls, "iris_idle_falls_total", Counter / 1, "Silent connections that were parked.", f.reactor.idle_falls;
+    moves_in, "iris_moves_in_total", Counter / 1, "Connections taken over from another core.", f.reactor.moves_in;
+    logins, "iris_logins_total", Counter / 1, "Logins that were welcomed.", f.shard.logins;
+    takeovers, "iris_takeovers_total", Counter / 1, "Sessions taken over by a new connection of their device.",
+        f.shard.takeovers;
+    closes, "iris_session_closes_total", Counter / 1, "Sessions that the server closed.", f.shard.closes;
+    slow_consumers, "iris_slow_consumers_total", Counter / 1, "Of these: SLOW_CONSUMER.", f.shard.slow_consumers;
+    heartbeat_timeouts, "iris_heartbeat_timeouts_total", Counter / 1, "Of these: HEARTBEAT_TIMEOUT.",
+        f.shard.heartbeat_timeouts;
+    messages_in, "iris_messages_sent_total", Counter / 1, "Messages that clients sent.", f.shard.sends;
+    accepted, "iris_messages_accepted_total", Counter / 1, "Messages accepted, durable or not yet.",
+        f.shard.accepted;
+    acknowledged, "iris_messages_acknowledged_total", Counter / 1, "Accepted frames sent to clients.",
+        f.shard.acknowledged;
+    replayed, "iris_messages_replayed_total", Counter / 1, "Messages that were known already.", f.shard.replayed;
+    rejected, "iris_messages_rejected_total", Counter / 1, "Messages that were refused.",
+        f.shard.rejected_here + f.shard.rejected_owner;
+    inbox_full, "iris_messages_inbox_full_total", Counter / 1, "Of these: INBOX_FULL.", f.shard.inbox_full;
+    busy, "iris_messages_busy_total", Counter / 1, "Of these: BUSY.", f.shard.busy;
+    delivered, "iris_deliveries_total", Counter / 1, "Deliver and Gap frames sent.", f.shard.delivered;
+    acked, "iris_deliveries_acked_total", Counter / 1, "Deliveries acknowledged by devices.", f.shard.acked;
+    elided, "iris_entries_elided_total", Counter / 1, "Inbox entries that never needed a record.", f.shard.elided;
+    appended, "iris_entries_stored_total", Counter / 1, "Inbox entries put into records.", f.shard.appended;
+    removed, "iris_entries_removed_total", Counter / 1, "Inbox entries removed.", f.shard.removed;
+    gaps, "iris_gaps_total", Counter / 1, "Gaps put into inboxes, because one was full or entries had expired.",
+        f.shard.gaps_inbox_full + f.shard.gaps_expired;
+    detached, "iris_devices_detached_total", Counter / 1, "Devices detached.", f.shard.detached;
+    mails, "iris_mails_total", Counter / 1, "Mail to other cores.", f.shard.mails;
+    loads, "iris_loads_total", Counter / 1, "Questions to the tables.", f.shard.loads;
+    load_errors, "iris_load_errors_total", Counter / 1, "Of these: unanswered.", f.shard.load_errors;
+    backpressure, "iris_backpressure_total", Counter / 1, "Times a core stopped reading its sockets.",
+        f.shard.backpressure;
 }
 
 impl CoreStats {
     /// Replaces the figures; called by the core that owns them.
     pub(crate) fn publish(&self, figures: &CoreFigures<'_>) {
-        let put = |cell: &AtomicU64, value: u64| cell.store(value, Ordering::Relaxed);
-        put(&self.connections, u64::try_from(figures.connections).unwrap_or(u64::MAX));
-        put(&self.clock_ms, figures.clock.0);
-        put(&self.records, figures.log.records);
-        put(&self.record_messages, figures.log.messages);
-        put(&self.record_write_us, figures.log.write_us);
-        put(&self.log_bytes, figures.log.bytes);
-        put(&self.log_number, figures.log.last_number);
-        put(&self.accepts, figures.reactor.accepts);
-        put(&self.turns, figures.reactor.turns);
-        put(&self.enters, figures.reactor.enters);
-        put(&self.receives, figures.reactor.receives);
-        put(&self.sends, figures.reactor.sends);
-        put(&self.cq_overflows, figures.reactor.cq_overflows);
-        put(&self.buffer_exhausted, figures.reactor.buffer_exhausted);
-        put(&self.accept_backoffs, figures.reactor.accept_backoffs);
-        put(&self.wakes_sent, figures.reactor.wakes_sent);
-        put(&self.wakes_saved, figures.reactor.wakes_saved);
-        put(&self.idle_falls, figures.reactor.idle_falls);
-        put(&self.moves_in, figures.reactor.moves_in);
-        put(&self.accepted, figures.shard.accepted);
-        put(&self.acknowledged, figures.shard.acknowledged);
-        put(&self.replayed, figures.shard.replayed);
-        put(&self.delivered, figures.shard.delivered);
-        put(&self.acked, figures.shard.acked);
-        put(&self.elided, figures.shard.elided);
-        put(&self.appended, figures.shard.appended);
-        put(&self.removed, figures.shard.removed);
-        put(&self.mails, figures.shard.mails);
-        put(&self.loads, figures.shard.loads);
-        put(&self.busy, figures.shard.busy);
-        put(&self.backpressure, figures.shard.backpressure);
+        self.put(figures);
         self.settled.store(figures.settled, Ordering::Release);
     }
 
     /// True if the core had nothing left to make durable when it last looked.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// True once the core has published its figures.
+    pub(crate) fn is_published(&self) -> bool {
+        self.turns.load(Ordering::Relaxed) > 0
+    }
+
+    /// True if the disk had room for new messages when the core last looked.
+    pub(crate) fn has_storage_room(&self) -> bool {
+        self.storage_room.load(Ordering::Relaxed) > 0
     }
 
     /// True if no connection was open when the core last looked.

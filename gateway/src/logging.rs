@@ -15,6 +15,8 @@ use std::panic::PanicHookInfo;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// Lines that wait for the log's thread at most; more are dropped. 16,384 of some 200 bytes are about 3 MiB.
 const LINES_MAX: usize = 16_384;
@@ -23,15 +25,42 @@ const LINES_MAX: usize = 16_384;
 #[must_use = "the log ends when this is dropped"]
 pub struct LogGuard {
     _worker: WorkerGuard,
-    dropped: ErrorCounter,
+    control: LogControl,
 }
 
 impl LogGuard {
+    /// A handle on the log, for others.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+/// A handle on the running log.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    dropped: ErrorCounter,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+impl LogControl {
     /// Lines that were dropped so far because the log's thread was too slow.
     pub fn dropped_lines(&self) -> usize {
         self.dropped.dropped_lines()
     }
+
+    /// Writes events of this level and above from here on.
+    ///
+    /// # Errors
+    /// [`LogEnded`].
+    pub fn set_level(&self, level: LogLevel) -> Result<(), LogEnded> {
+        self.level.reload(filter(level)).map_err(|_| LogEnded)
+    }
 }
+
+/// The log has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the log has ended")]
+pub struct LogEnded;
 
 /// The process already logs.
 #[derive(Debug, thiserror::Error)]
@@ -51,21 +80,27 @@ pub fn start(log: &Log) -> Result<LogGuard, StartedTwice> {
     let (writer, worker) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(io::stderr());
     let dropped = writer.error_counter();
-    let subscriber = subscriber(log.level, text, writer);
+    let (subscriber, level) = subscriber(log.level, text, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| StartedTwice)?;
-    Ok(LogGuard { _worker: worker, dropped })
+    Ok(LogGuard { _worker: worker, control: LogControl { dropped, level } })
 }
 
+/// What writes events, and the handle that changes which: those of a level and above.
+type Leveled = (Box<dyn tracing::Subscriber + Send + Sync>, reload::Handle<LevelFilter, Registry>);
+
 /// What writes events of this level and above to `writer`.
-fn subscriber<W>(level: LogLevel, text: bool, writer: W) -> Box<dyn tracing::Subscriber + Send + Sync>
+fn subscriber<W>(level: LogLevel, text: bool, writer: W) -> Leveled
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_max_level(filter(level)).with_writer(writer);
+    let (level, handle) = reload::Layer::new(filter(level));
+    let registry = tracing_subscriber::registry().with(level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     if text {
-        return Box::new(builder.with_ansi(false).finish());
+        return (Box::new(registry.with(lines.with_ansi(false))), handle);
     }
-    Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+    let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+    (Box::new(registry.with(json)), handle)
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -30,6 +30,7 @@ fn run(task: Task) -> ExitStatus {
         Task::TokenIssue(plan) => commands::token_issue(&plan),
         Task::TokenVerify(plan) => commands::token_verify(&plan),
         Task::TlsSelfsigned { out, names } => commands::tls_selfsigned(&out, &names),
+        Task::AdminKeygen { out } => commands::admin_keygen(&out),
         Task::Fsck { data_dir, json } => fsck::run(&data_dir, json),
         Task::Version { json } => commands::version(json),
     }

@@ -3,10 +3,11 @@
 //! Invariants
 //! - A secret is never, not even for an instant, readable by others: the mode is given when the file is made.
 //! - Nothing is overwritten.
+//! - What others may read is refused.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Makes a file with mode 0600.
@@ -25,4 +26,23 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Most bytes of a secret that is read.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads a secret text, if its file is its owner's alone.
+///
+/// # Errors
+/// As the system says; `PermissionDenied` if others may read or write the file.
+pub fn read(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let why = format!("others may read it (mode {mode:04o}); `chmod 600` makes it its owner's alone");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    let mut text = String::new();
+    file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }

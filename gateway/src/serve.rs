@@ -1,9 +1,12 @@
 //! `iris-gateway serve`: opens the data directory, starts the cores, waits for signals.
 //!
 //! Invariants
-//! - Nothing listens before every core has recovered.
+//! - No client is listened to before every core has recovered; the admin port says meanwhile that it starts.
 //! - A clean stop is recorded only after every core's last record is durable and its tables are flushed.
 
+use crate::admin;
+use crate::admin::Credential;
+use crate::admin::board::{Board, BoardParts};
 use crate::args::ServePlan;
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
@@ -16,7 +19,7 @@ use crate::exit::ExitStatus;
 use crate::fatal::die;
 use crate::gate::{Keys, TokenGate};
 use crate::host;
-use crate::logging;
+use crate::logging::{self, LogControl, LogGuard};
 use crate::place::{CorePlace, places, processors};
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::ServerTls;
@@ -43,6 +46,8 @@ const MOVES_MAX: usize = 1024;
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the shard clock is written down.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
+/// Connections to the admin port that the kernel holds until they are accepted.
+const ADMIN_BACKLOG: i32 = 64;
 
 /// Why serving did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +109,9 @@ pub fn run(plan: &ServePlan) -> ExitStatus {
     if !problems.is_empty() {
         return ExitStatus::Config;
     }
-    let _log = logging::start(&config.log);
+    let log = logging::start(&config.log).ok();
     logging::exit_on_panic();
-    match serve(config, plan) {
+    match serve(config, plan, log.as_ref().map(LogGuard::control)) {
         Ok(()) => ExitStatus::Ok,
         Err(error) => {
             tracing::error!(status = error.status.name(), reason = error.reason, "stopping");
@@ -116,7 +121,7 @@ pub fn run(plan: &ServePlan) -> ExitStatus {
     }
 }
 
-fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
+fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<(), ServeError> {
     let flags = plan.flags;
     let shards = shard_count(&config);
     host::tell(&config, shards);
@@ -124,10 +129,12 @@ fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
     let tls = load_tls(&config)?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
-    let mut opened = boot::open(&config, shards, plan)?;
-    let bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
     let config = Arc::new(config);
     let control = Arc::new(Control::default());
+    let (board, admin) = open_admin_port(&config, &control, log)?;
+    let mut opened = boot::open(&config, shards, plan)?;
+    let mut bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
+    bound.addresses.admin = admin;
     let (vouch_tx, vouches) = unbounded();
     let shared = Shared {
         keys: keys.clone(),
@@ -138,11 +145,38 @@ fn serve(config: Config, plan: &ServePlan) -> Result<(), ServeError> {
         started: Instant::now(),
     };
     let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
+    board.introduce(cores.iter().map(|core| Arc::clone(&core.stats)).collect());
     announce(&bound.addresses);
     let mut main =
         Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
     main.watch(&mut signals);
     main.stop()
+}
+
+/// Serves the admin port, if there is to be one; it says that the process starts while it does.
+fn open_admin_port(
+    config: &Arc<Config>,
+    control: &Arc<Control>,
+    log: Option<LogControl>,
+) -> Result<(Arc<Board>, Option<SocketAddr>), ServeError> {
+    let credential = Credential::of_setting(&config.admin.credential)
+        .map_err(|error| ServeError::new(ExitStatus::Config, format!("admin.credential: {error}")))?;
+    let parts = BoardParts { config: Arc::clone(config), control: Arc::clone(control), log, credential };
+    let board = Arc::new(Board::new(parts));
+    let Some(address) = config.admin.listen.0 else { return Ok((board, None)) };
+    let (bound, sockets) =
+        listeners(address, 1, ADMIN_BACKLOG).map_err(|error| cannot_listen(address, &error))?;
+    for socket in sockets {
+        admin::start(socket, Arc::clone(&board))
+            .map_err(|error| ServeError::new(ExitStatus::Failed, format!("the admin port: {error}")))?;
+    }
+    Ok((board, Some(bound)))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ServeError {
+    let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
+    let status = if is_taken { ExitStatus::PortTaken } else { ExitStatus::Config };
+    ServeError::new(status, format!("cannot listen on {address}: {error}"))
 }
 
 fn shard_count(config: &Config) -> u16 {
@@ -175,6 +209,7 @@ struct Bound {
 struct Addresses {
     tls: Option<SocketAddr>,
     plaintext: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 fn bind_all(
@@ -186,11 +221,8 @@ fn bind_all(
     let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
     let mut sockets: Vec<Vec<(TcpListener, Scheme)>> = (0..cores).map(|_| Vec::new()).collect();
     let mut bind = |address: SocketAddr, scheme: &Scheme| {
-        let (bound, listening) = listeners(address, cores, backlog).map_err(|error| {
-            let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let status = if is_taken { ExitStatus::PortTaken } else { ExitStatus::Config };
-            ServeError::new(status, format!("cannot listen on {address}: {error}"))
-        })?;
+        let (bound, listening) =
+            listeners(address, cores, backlog).map_err(|error| cannot_listen(address, &error))?;
         for (core, socket) in sockets.iter_mut().zip(listening) {
             core.push((socket, scheme.clone()));
         }
@@ -338,10 +370,12 @@ fn announce(addresses: &Addresses) {
         "ready": true,
         "listen": addresses.tls.map(|address| address.to_string()),
         "plaintext": addresses.plaintext.map(|address| address.to_string()),
+        "admin": addresses.admin.map(|address| address.to_string()),
         "pid": std::process::id(),
     });
     say(&line);
-    tracing::info!(tls = ?addresses.tls, plaintext = ?addresses.plaintext, "serving");
+    let Addresses { tls, plaintext, admin } = addresses;
+    tracing::info!(?tls, ?plaintext, ?admin, "serving");
 }
 
 /// One line on standard output; nobody may be listening.
@@ -371,6 +405,9 @@ impl Main {
                     SIGUSR1 => self.print_stats(),
                     _ => self.drain(),
                 }
+            }
+            if self.control.is_drain_ordered() && self.drain_until.is_none() {
+                self.drain();
             }
             self.keep_meta();
             self.check_threads();

@@ -194,6 +194,11 @@ impl Shard {
         self.clock.read(now)
     }
 
+    /// False while new messages are refused with STORAGE_FULL.
+    pub fn has_storage_room(&self) -> bool {
+        self.has_storage_room
+    }
+
     /// What it counted since boot.
     pub fn counters(&self) -> &Counters {
         &self.counters

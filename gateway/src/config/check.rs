@@ -4,9 +4,11 @@
 //! - Every problem is reported, not only the first.
 //! - Nothing is changed or made by a check.
 
-use super::{Address, Config, ConfigError};
+use super::{Address, Admin, Config, ConfigError};
+use crate::admin::Credential;
 use crate::tls::ServerTls;
 use crate::token::Verifier;
+use crate::token::issuer::Issuer;
 use iris_protocol::limits::{HEARTBEAT_MAX, PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use std::path::Path;
 use std::time::Duration;
@@ -52,6 +54,7 @@ impl Config {
         self.storage_sizes(&mut problems);
         self.user_limits(&mut problems);
         self.connection_tables(&mut problems);
+        self.admin_port(&mut problems);
         problems.0
     }
 
@@ -67,6 +70,16 @@ impl Config {
         }
         let verifier = Verifier::load(&self.tokens.jwks, self.tokens.policy());
         problems.file("tokens.jwks", &self.tokens.jwks, verifier.map(drop).map_err(|e| e.to_string()));
+        for (key, path) in [
+            ("admin.credential", &self.admin.credential),
+            ("admin.issuer_credential", &self.admin.issuer_credential),
+        ] {
+            problems.file(key, path, Credential::of_setting(path).map(drop));
+        }
+        let key = &self.admin.issuer_key;
+        if !key.as_os_str().is_empty() {
+            problems.file("admin.issuer_key", key, Issuer::load(key).map(drop).map_err(|e| e.to_string()));
+        }
         problems.0
     }
 
@@ -98,6 +111,16 @@ impl Config {
         problems.unless((1..=1 << 16).contains(&self.listen.backlog), "listen.backlog", "1 to 65536");
         let drain = self.server.drain.0;
         problems.unless(drain <= Duration::from_hours(1), "server.drain", "at most 1h");
+    }
+
+    fn admin_port(&self, problems: &mut Problems) {
+        let Admin { listen, credential, issuer_key, issuer_credential } = &self.admin;
+        let is_loopback = listen.0.is_none_or(|address| address.ip().is_loopback());
+        problems.unless(is_loopback, "admin.listen", "only loopback addresses, 127.0.0.0/8 and ::1");
+        let both = issuer_key.as_os_str().is_empty() == issuer_credential.as_os_str().is_empty();
+        problems.unless(both, "admin.issuer_key", "it and admin.issuer_credential go together");
+        let differ = credential.as_os_str().is_empty() || credential != issuer_credential;
+        problems.unless(differ, "admin.issuer_credential", "the same file as admin.credential");
     }
 
     fn storage_sizes(&self, problems: &mut Problems) {

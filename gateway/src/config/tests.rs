@@ -167,6 +167,8 @@ fn every_problem_is_reported_with_its_key() {
         ("connections.receive_buffers", "1000"),
         ("connections.receive_buffer_bytes", "1B"),
         ("connections.idle_after", "0s"),
+        ("admin.listen", "0.0.0.0:7480"),
+        ("admin.issuer_key", "issuer.key"),
     ];
     let config = load("", &[], &out_of_range).unwrap();
     let problems: Vec<String> = config.problems(Flags::default()).iter().map(ToString::to_string).collect();

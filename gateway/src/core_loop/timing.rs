@@ -90,6 +90,7 @@ impl Core {
             connections: self.conns.len(),
             clock: self.parts.shard.clock(now),
             settled: self.parts.shard.settled() && self.parts.log.is_idle(),
+            has_storage_room: self.parts.shard.has_storage_room(),
             log: self.parts.log.figures(),
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),

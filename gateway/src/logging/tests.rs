@@ -22,7 +22,8 @@ impl Write for Written {
 fn lines(level: LogLevel, text: bool, log: impl FnOnce()) -> Vec<String> {
     let written = Written::default();
     let writer = written.clone();
-    tracing::subscriber::with_default(subscriber(level, text, move || writer.clone()), log);
+    let (subscriber, _level) = subscriber(level, text, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, log);
     let bytes = written.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
 }

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) extra: String,
     /// Where TLS is served at the first start.
     pub(crate) tls: String,
+    /// Where the admin port is at the first start; "" for none.
+    pub(crate) admin: &'static str,
     /// Names in the certificate beside those of this host.
     pub(crate) names: Vec<String>,
     /// The data directory, if it is not in the gateway's own folder.
@@ -45,6 +47,7 @@ impl Default for Setup {
             level: "info",
             extra: String::new(),
             tls: "127.0.0.1:0".to_owned(),
+            admin: "",
             names: Vec::new(),
             data_dir: None,
             prefix: Vec::new(),
@@ -60,6 +63,7 @@ pub(crate) struct Gateway {
     child: Option<Child>,
     tls: String,
     plaintext: String,
+    admin: String,
     pub(crate) started_in: Duration,
 }
 
@@ -80,10 +84,14 @@ impl Gateway {
         must(&["token", "keygen", "--out", path]);
         let names = setup.names.iter().flat_map(|name| ["--name", name]);
         must(&["tls", "selfsigned", "--out", path].into_iter().chain(names).collect::<Vec<_>>());
+        if !setup.admin.is_empty() {
+            must(&["admin", "keygen", "--out", &format!("{path}/admin.credential")]);
+        }
         let mut gateway = Self {
             dir,
             child: None,
             tls: setup.tls.clone(),
+            admin: setup.admin.to_owned(),
             setup,
             plaintext: "127.0.0.1:0".to_owned(),
             started_in: Duration::ZERO,
@@ -101,6 +109,8 @@ impl Gateway {
         let dir = self.dir.path().display();
         let Setup { durability, shards, level, extra, .. } = &self.setup;
         let data_dir = self.data_dir();
+        let credential =
+            if self.admin.is_empty() { String::new() } else { format!("{dir}/admin.credential") };
         let mut config = String::new();
         write!(
             config,
@@ -109,10 +119,12 @@ impl Gateway {
              [tls]\ncertificate = \"{dir}/server.pem\"\nkey = \"{dir}/server.key\"\n\
              [tokens]\njwks = \"{dir}/jwks.json\"\n\
              [storage]\ndurability = \"{durability}\"\nsegment_bytes = \"16MiB\"\nballast = \"1MiB\"\n\
+             [admin]\nlisten = \"{}\"\ncredential = \"{credential}\"\n\
              [log]\nlevel = \"{level}\"\nformat = \"json\"\n{extra}",
             data_dir.display(),
             self.tls,
             self.plaintext,
+            self.admin,
         )
         .unwrap();
         std::fs::write(self.config(), config).unwrap();
@@ -162,6 +174,7 @@ impl Gateway {
         self.started_in = started.elapsed();
         ready["listen"].as_str().unwrap().clone_into(&mut self.tls);
         ready["plaintext"].as_str().unwrap().clone_into(&mut self.plaintext);
+        ready["admin"].as_str().unwrap_or_default().clone_into(&mut self.admin);
         // The pipe stays open for the stats line.
         child.stdout = Some(out.into_inner());
         self.child = Some(child);
@@ -259,6 +272,10 @@ impl Gateway {
 
     pub(crate) fn tls_address(&self) -> &str {
         &self.tls
+    }
+
+    pub(crate) fn admin_address(&self) -> &str {
+        &self.admin
     }
 
     pub(crate) fn plaintext_address(&self) -> &str {

@@ -6,6 +6,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod admin;
 mod boot;
 mod crowd;
 mod cuts;
