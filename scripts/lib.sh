@@ -29,7 +29,11 @@ need_packages() {
   command -v git >/dev/null || missing+=(git)
   command -v flock >/dev/null || missing+=(util-linux)
   has_libclang || missing+=(libclang1-14 libclang-common-14-dev)
-  [ "${1:-}" != python ] || python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  [[ " $* " != *" python "* ]] || python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  if [[ " $* " == *" node "* ]]; then
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+  fi
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "please install: ${missing[*]}"
   say "installing ${missing[*]}"
