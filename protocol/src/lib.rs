@@ -11,6 +11,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod time;
+pub mod websocket;
 
 /// The generated messages of package `iris.v1`; their fields are described in the .proto.
 #[allow(
