@@ -160,8 +160,8 @@ fn judge(vector: &Value) -> Option<String> {
 }
 
 /// Proves: G-CLIENT-3 (both clients do the same)
-/// Seen to fail when: `Incoming::envelope` compares with `<` instead of `<=`, with `!=` instead of `>`, or looks at no
-/// predecessor, or at no offset.
+/// Seen to fail when: what stands under `break` in the file is done, for each vector; `Incoming::envelope` compares with
+/// `<` instead of `<=`, for one.
 #[test]
 fn every_vector_is_what_this_client_does() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/session.json");

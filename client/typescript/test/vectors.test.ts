@@ -20,6 +20,7 @@ interface Step extends JsonObject {
 }
 interface Vector {
   name: string;
+  break: string;
   config: JsonObject;
   steps: Step[];
   end: JsonObject;
@@ -201,6 +202,8 @@ for (const vector of file.vectors) {
   });
 }
 
-test("there are vectors of every kind", () => {
+test("there are many vectors, each with its own name and a break that it notices", () => {
   assert.ok(file.vectors.length >= 50);
+  assert.equal(new Set(file.vectors.map((vector) => vector.name)).size, file.vectors.length);
+  for (const vector of file.vectors) assert.ok(vector.break.length > 10, vector.name);
 });
