@@ -190,7 +190,7 @@ mod tests {
     /// Memory is judged over the second half, per message; what the first half filled is forgiven.
     /// Seen to fail when: the first look is taken for the middle one.
     #[test]
-    fn memory_is_judged_by_the_second_half() {
+    fn f_82_memory_is_judged_by_the_second_half() {
         let warm = [look(0, 1 << 20, 40), look(5, 900 << 20, 40), look(10, 901 << 20, 40)];
         let growth = Growth::of(&warm, 10_000);
         assert!((growth.bytes_per_message() - f64::from(1 << 20) / 5_000.0).abs() < 1e-6, "{growth:?}");
@@ -202,7 +202,7 @@ mod tests {
     /// Descriptors are judged over the whole run.
     /// Seen to fail when: descriptors are not compared.
     #[test]
-    fn descriptors_are_judged_over_the_whole_run() {
+    fn f_82_descriptors_are_judged_over_the_whole_run() {
         let leaking = [look(0, 1, 40), look(5, 1, 60), look(10, 1, 60)];
         assert!(verdict(Growth::of(&leaking, 10_000)).unwrap().contains("descriptors grew by 20"));
         assert_eq!(verdict(Growth::of(&[], 0)), None);

@@ -316,7 +316,7 @@ fn an_honest_server_passes() {
 /// Every breach is caught, under its own name.
 /// Seen to fail when: the ledger is not asked about it.
 #[test]
-fn every_breach_is_caught() {
+fn f_84_every_breach_is_caught() {
     type Count = fn(&Driven) -> u64;
     let breaches: [(Breach, Duration, &str, Count); 5] = [
         (Breach::Lose, SHORT, "lost", |driven| driven.tally.faults.lost),
@@ -336,7 +336,7 @@ fn every_breach_is_caught() {
 /// A server that answers nothing fails the run, verified or not.
 /// Seen to fail when: the check for traffic is dropped.
 #[test]
-fn a_silent_server_fails_the_run() {
+fn f_83_a_silent_server_fails_the_run() {
     let driven = load(Breach::Silence, SHORT);
     assert!(driven.tally.verdict(false).unwrap().contains("no message"));
     assert_eq!(driven.tally.faults.lost, driven.tally.sent);

@@ -11,6 +11,7 @@ use iris_protocol::frame::decode_client;
 use iris_protocol::wire::{self, client_frame, send::Target};
 use iris_protocol::{DeviceId, UserId};
 use iris_shard::io::{ConnId, Input, Login, Renewal};
+use std::time::Duration;
 
 const USERS: [&str; 4] = ["ann", "bob", "cid", "dora"];
 const DEVICES: [&str; 3] = ["phone", "pad", "web"];
@@ -99,8 +100,8 @@ impl Script<'_> {
         self.conns += 1;
         let (id, home) = (ConnId(self.conns), World::home(&user));
         let life_ms = if how / 8 == 30 { 500 } else { 3_600_000 };
-        let expires_at = self.world.nodes[home].shard.clock(self.world.now).after_ms(life_ms);
-        let login = Box::new(Login { user: user.clone(), device, expires_at, hello });
+        let life = Duration::from_millis(life_ms);
+        let login = Box::new(Login { user: user.clone(), device, life, hello });
         self.world.conns.push(Conn { id, user, home, unsent: 0, last: 0, is_closed: false });
         self.world.input(home, Input::Login { conn: id, login });
     }
@@ -182,9 +183,10 @@ impl Script<'_> {
     fn refresh(&mut self, who: u8, request_id: u64, device: &str) {
         let Some((at, conn, home)) = self.chosen(who) else { return };
         let device = DeviceId::parse(device).expect("an id");
+        let life = Duration::from_secs(request_id);
         let expires_at = self.world.nodes[home].shard.clock(self.world.now).after_ms(request_id * 1_000);
         let user = self.world.conns[at].user.clone();
-        let renewal = (request_id % 2 == 0).then(|| Box::new(Renewal { user, device, expires_at }));
+        let renewal = (request_id % 2 == 0).then(|| Box::new(Renewal { user, device, life, expires_at }));
         self.world.input(home, Input::Refreshed { conn, request_id, renewal });
     }
 

@@ -6,6 +6,7 @@
 use crate::commands::now;
 use crate::token::{Claims, TokenCache, TokenError, Verifier};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The keys in force, shared by all cores. Read once a login, written at a reload.
 #[derive(Clone)]
@@ -45,5 +46,11 @@ impl TokenGate {
     /// [`TokenError`], for the log alone: the client is told AUTH_FAILED.
     pub(crate) fn check(&mut self, token: &str) -> Result<Claims, TokenError> {
         self.cache.verify(&self.keys.current(), token, now())
+    }
+
+    /// For how long a token is still taken, by the clock that judged it. What comes behind the door counts from there:
+    /// the shards' clock may be days ahead of the host's.
+    pub(crate) fn life(claims: &Claims) -> Duration {
+        Duration::from_millis(claims.refused_from.0.saturating_sub(now().0))
     }
 }

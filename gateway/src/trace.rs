@@ -4,7 +4,7 @@
 //! - Never a payload, never a token.
 //! - Without TRACE a line costs one relaxed load.
 
-use iris_protocol::{ConversationId, MessageId, Sequence, ShardId};
+use iris_protocol::{MessageId, ShardId};
 use iris_shard::io::{ConnId, Frame};
 use iris_shard::mail::{Body, Mail};
 use iris_storage::op::Op;
@@ -18,7 +18,13 @@ pub(crate) fn stored(shard: ShardId, ops: &[Op]) {
     for op in ops {
         match op {
             Op::Accept { envelope, .. } => {
-                line(shard, "persist", envelope.message_id, &envelope.conversation, envelope.sequence);
+                trace!(
+                    shard = shard.0,
+                    message_id = envelope.message_id.to_string(),
+                    conversation = envelope.conversation.as_str(),
+                    sequence = envelope.sequence.0,
+                    "persist"
+                );
             }
             Op::Confirm { conversation, recipient, sequences } => {
                 for (sequence, last) in sequences {
@@ -54,7 +60,14 @@ pub(crate) fn mailed(shard: ShardId, to: ShardId, mail: &Mail) {
             trace!(shard = shard.0, to = to.0, message_id, conversation = conversation.as_str(), "submit");
         }
         Body::Forward { envelope, .. } => {
-            line(shard, "route", envelope.message_id, &envelope.conversation, envelope.sequence);
+            trace!(
+                shard = shard.0,
+                to = to.0,
+                message_id = envelope.message_id.to_string(),
+                conversation = envelope.conversation.as_str(),
+                sequence = envelope.sequence.0,
+                "route"
+            );
         }
         Body::Submitted { .. }
         | Body::Confirm { .. }
@@ -97,16 +110,7 @@ pub(crate) fn accepted(shard: ShardId, conn: ConnId, accepted: &iris_protocol::w
         message_id,
         conversation = accepted.conversation,
         sequence = accepted.sequence,
+        offset = accepted.offset,
         "accept"
-    );
-}
-
-fn line(shard: ShardId, step: &str, id: MessageId, conversation: &ConversationId, sequence: Sequence) {
-    trace!(
-        shard = shard.0,
-        message_id = id.to_string(),
-        conversation = conversation.as_str(),
-        sequence = sequence.0,
-        "{step}"
     );
 }

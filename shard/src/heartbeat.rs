@@ -28,14 +28,12 @@ impl Shard {
     /// Sets a session's alarm to the next thing that can be due.
     pub(crate) fn arm(&mut self, index: u32) {
         let now = self.now;
-        let wall = self.wall();
         let now_ms = self.now_ms();
         let session = &mut self.sessions[index];
         let quiet = Duration::from_millis(u64::from(now_ms.wrapping_sub(session.heard_ms)));
         let patience = Duration::from_secs(u64::from(session.heartbeat_s))
             + if session.is_pinged { PONG_TIMEOUT } else { Duration::ZERO };
-        let life = Duration::from_millis(session.expires_at.0.saturating_sub(wall.0));
-        let at = now.after(patience.saturating_sub(quiet).min(life));
+        let at = now.after(patience.saturating_sub(quiet)).min(session.expires_at);
         session.stamp = session.stamp.wrapping_add(1);
         self.wheel.arm(at, Alarm { session: index, stamp: session.stamp });
     }
@@ -57,10 +55,9 @@ impl Shard {
     }
 
     fn check_session(&mut self, index: u32) {
-        let wall = self.wall();
-        let now_ms = self.now_ms();
+        let (now, now_ms) = (self.now, self.now_ms());
         let session = &mut self.sessions[index];
-        if session.expires_at <= wall {
+        if session.expires_at <= now {
             return self.close(index, CloseCode::TokenExpired, None);
         }
         let quiet_ms = u64::from(now_ms.wrapping_sub(session.heard_ms));

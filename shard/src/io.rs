@@ -8,6 +8,7 @@ use crate::mail::Mail;
 use iris_protocol::{CloseCode, DeviceId, ShardId, UserId, Wall, wire};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
 use iris_storage::op::Op;
+use std::time::Duration;
 
 /// A connection as its driver names it. Unique for the life of the process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,8 +29,8 @@ pub struct Login {
     pub user: UserId,
     /// The token's `dev`.
     pub device: DeviceId,
-    /// The token's `exp`.
-    pub expires_at: Wall,
+    /// For so long the token is still taken. Not a time: the shard's clock may be another one than the issuer's.
+    pub life: Duration,
     /// The frame; its token has been checked and is not looked at again.
     pub hello: wire::Hello,
 }
@@ -41,7 +42,9 @@ pub struct Renewal {
     pub user: UserId,
     /// The token's `dev`.
     pub device: DeviceId,
-    /// The token's `exp`.
+    /// For so long the token is still taken.
+    pub life: Duration,
+    /// The time at which it ends, for the client.
     pub expires_at: Wall,
 }
 

@@ -29,7 +29,7 @@ impl Shard {
         assert!(owner == self.config.shard, "user {} is at home on shard {owner}", login.user);
         let user_id = login.user.clone();
         let refusal = self.refusal(&login);
-        let index = self.sessions.insert(Session::new(conn, self.now_ms(), login));
+        let index = self.sessions.insert(Session::new(conn, self.now, login));
         if let Some(code) = refusal {
             let retry_after_ms = (code == CloseCode::GoingAway).then(|| self.spread_ms(index));
             return self.close(index, code, retry_after_ms);
@@ -50,7 +50,7 @@ impl Shard {
             Some(CloseCode::VersionUnsupported)
         } else if login.hello.window == 0 {
             Some(CloseCode::InvalidWindow)
-        } else if login.expires_at <= self.wall() {
+        } else if login.life.is_zero() {
             Some(CloseCode::TokenExpired)
         } else {
             None

@@ -60,7 +60,7 @@ impl Shard {
         {
             return;
         }
-        if self.sessions[index].expires_at <= self.wall() {
+        if self.sessions[index].expires_at <= self.now {
             return self.close(index, CloseCode::TokenExpired, None);
         }
         let channel = match self.check(index, &send) {

@@ -6,6 +6,7 @@
 //! - An idle session owns no heap memory of its own.
 
 use crate::arena::Keyed;
+use crate::heartbeat::ms_of;
 use crate::io::{ConnId, Effect, Frame, Login, Renewal};
 use crate::mutant::{self, Mutant};
 use crate::ring::Ring;
@@ -15,7 +16,7 @@ use foldhash::fast::FixedState;
 use iris_protocol::frame::deliver_bytes;
 use iris_protocol::limits::{LENGTH_BYTES, SEND_WINDOW, UNSENT_BYTES_MAX};
 use iris_protocol::wire::{self, client_frame, server_frame};
-use iris_protocol::{CloseCode, Offset, RejectCode, Wall};
+use iris_protocol::{CloseCode, Mono, Offset, RejectCode};
 use std::hash::BuildHasher;
 
 /// How far a session is.
@@ -55,7 +56,8 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) conn: ConnId,
-    pub(crate) expires_at: Wall,
+    /// When its token ends.
+    pub(crate) expires_at: Mono,
     /// Everything at or below was sent, or need not be.
     pub(crate) position: Offset,
     pub(crate) in_flight: Ring<InFlight>,
@@ -84,10 +86,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(conn: ConnId, now_ms: u32, login: Box<Login>) -> Self {
+    pub(crate) fn new(conn: ConnId, now: Mono, login: Box<Login>) -> Self {
+        let now_ms = ms_of(now);
         Self {
             conn,
-            expires_at: login.expires_at,
+            expires_at: now.after(login.life),
             position: Offset::NONE,
             in_flight: Ring::default(),
             arrival: Some(Box::new(Arrival {
@@ -197,9 +200,8 @@ impl Shard {
         let Some(renewal) = renewal.filter(is_same) else {
             return self.reject(index, request_id, RejectCode::TokenRefused);
         };
-        let expires_at = renewal.expires_at;
-        self.sessions[index].expires_at = expires_at;
-        let frame = wire::Refreshed { request_id, expires_at: expires_at.0 };
+        self.sessions[index].expires_at = self.now.after(renewal.life);
+        let frame = wire::Refreshed { request_id, expires_at: renewal.expires_at.0 };
         self.send_frame(index, server_frame::Frame::Refreshed(frame));
         self.arm(index);
     }

@@ -8,6 +8,7 @@
 //! - C6: an acknowledged message is in the synced image at that moment.
 //! - C8: a connection has no more to acknowledge than its window, a mail ring never more than its room, an inbox and an
 //!   owner never more than their limits; and who is refused for a limit, is refused for one that was reached.
+//! - C9: who is told of a read that failed is the one whose read it was.
 
 use bytes::Bytes;
 use inboxes::{Inboxes, Row};
@@ -19,6 +20,7 @@ use iris_protocol::{
 use iris_shard::Placement;
 use iris_shard::io::ConnId;
 use iris_shard::mail::Body;
+use iris_storage::load::LoadRequest;
 use iris_storage::op::{CursorRow, Entry, Op};
 use marks::MarkChecker;
 use progress::Progress;
@@ -40,7 +42,7 @@ mod wires;
 /// A claim that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The claim: C1 to C8.
+    /// The claim: C1 to C9.
     pub claim: &'static str,
     /// What was seen.
     pub what: String,
@@ -94,6 +96,8 @@ pub struct Checker {
     marks: MarkChecker,
     violations: Vec<Violation>,
     acknowledgements: u64,
+    /// Users of whom a read failed since the last boot.
+    unreadable: BTreeSet<UserId>,
     now: Mono,
     rare: Rare,
 }
@@ -116,12 +120,35 @@ impl Checker {
         self.wires.logged_in(conn, hello, self.now);
     }
 
+    /// A read fails.
+    pub fn unreadable(&mut self, request: &LoadRequest) {
+        match request {
+            LoadRequest::User(user) | LoadRequest::Inbox { user, .. } => {
+                self.unreadable.insert(user.clone());
+            }
+            LoadRequest::Watermark(..)
+            | LoadRequest::Conversation(_)
+            | LoadRequest::Dedup(_)
+            | LoadRequest::Expired { .. } => {}
+        }
+    }
+
+    /// A device is told that what it needs cannot be read: a read of its own user failed.
+    pub fn told_unreadable(&mut self, conn: ConnId) {
+        let Some(wire) = self.wires.get(conn) else { return };
+        if !self.unreadable.contains(&wire.user) {
+            let what = format!("{} is told of a read that failed for somebody else", wire.device);
+            self.violate("C9", what);
+        }
+    }
+
     /// The process stopped.
     pub fn stopped(&mut self) {
         self.wires.stopped(self.now);
         self.inboxes.stopped();
         self.rooms.stopped(self.now);
         self.marks.stopped();
+        self.unreadable.clear();
     }
 
     /// The server sends a delivery, or an acceptance that counts as one.

@@ -87,8 +87,11 @@ faults! {
     stalls: "stall",
     /// A user's devices, and another user's last one, are linked while messages flow; the process likes to stop then.
     late_links: "link",
-    /// The server's clock is up to four minutes off, another way after each boot.
+    /// The server's clock is up to four minutes off, another way after each boot; or it has jumped by hours, a day, ten years,
+    /// or to 1970.
     clock: "clock",
+    /// A read of the tables fails now and then.
+    reads: "read",
     /// A disk has no room for a while.
     full_disk: "full",
     /// In one seed of four, ids grow old within seconds.
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn a_list_of_faults_names_the_same_faults() {
         for list in
-            ["", "all", "crash", "network,disk", "device,stall,clock,link,full,age,core,flip,os,limit"]
+            ["", "all", "crash", "network,disk", "device,stall,clock,read,link,full,age,core,flip,os,limit"]
         {
             let faults = Faults::parse(list).unwrap();
             assert_eq!(Faults::parse(&faults.list()), Ok(faults), "{list}");

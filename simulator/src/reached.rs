@@ -61,6 +61,10 @@ reached! {
     crash_at_link,
     /// A boot's clock was behind the devices'.
     clock_behind,
+    /// A boot's clock was hours or days off, or stood in 1970.
+    clock_jumps,
+    /// A boot's clock was years ahead, and refused.
+    clock_refused,
     /// A disk had no room for a while.
     full_disks,
     /// A retry came so late that its outcome could not be told.
@@ -79,6 +83,10 @@ reached! {
     elided,
     /// Entries were read back from the tables.
     loads,
+    /// A read of the tables failed.
+    failed_reads,
+    /// A device was told that what it needs cannot be read.
+    storage_faults,
     /// Hours passed.
     nights,
     /// A full inbox refused a message.
@@ -116,6 +124,9 @@ impl Reached {
             + self.full_disks
             + self.stalled_cores
             + self.clock_behind
+            + self.clock_jumps
+            + self.clock_refused
+            + self.failed_reads
     }
 
     /// Takes what the checkers saw until the end.

@@ -113,6 +113,8 @@ pub struct Outcome {
 pub(crate) struct World {
     plan: Plan,
     random: Random,
+    /// The chance of the host's clock: a stream of its own, so that its jumps change nothing else.
+    jumps: Random,
     now: Mono,
     agenda: BTreeMap<(Mono, u64), Happening>,
     made: u64,
@@ -206,6 +208,7 @@ impl World {
         checker.limits(limits, if plan.faults.cores { boot::SHARDS_MAX } else { plan.shards });
         Self {
             random: Random::new(seed),
+            jumps: Random::new(!seed),
             now: BEGIN,
             agenda: BTreeMap::new(),
             made: 0,

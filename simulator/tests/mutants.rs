@@ -12,7 +12,7 @@ fn read(path: &str) -> String {
 /// Proves: G-SIM-2 (the list of mutants is the shard's own)
 /// Seen to fail when: a mutant is taken out of the page, or a row of the page names none.
 #[test]
-fn the_page_names_every_mutant_and_no_other() {
+fn f_84_the_page_names_every_mutant_and_no_other() {
     let source = read("shard/src/mutant.rs");
     let listed = source.split_once("mutants! {\n    ///").unwrap().1.split_once("\n}\n").unwrap().0;
     let names = listed.lines().filter_map(|line| line.trim().strip_suffix(','));

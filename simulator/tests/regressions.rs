@@ -43,7 +43,8 @@ fn f_85_a_message_after_a_rewound_start_is_not_taken_for_a_lost_one() {
 /// Seen to fail when: the watermark of a home that is cut falls to the owner's last, whatever the home had.
 #[test]
 fn f_85_a_home_does_not_claim_what_it_lost_before() {
-    hold(687..688, &Plan { ops: 2_000, ..Plan::default() });
+    let faults = Faults { reads: false, ..Faults::ALL };
+    hold(687..688, &Plan { ops: 2_000, faults, ..Plan::default() });
 }
 
 /// Proves: G-SIM-1 (a failure that was found is run again)

@@ -6,6 +6,7 @@
 
 use super::{Core, Scheme};
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
+use crate::gate::TokenGate;
 use crate::tls::TlsConn;
 use crate::token::REFUSAL_DELAY;
 use bytes::Bytes;
@@ -95,6 +96,7 @@ impl Core {
             let claims = self.parts.tokens.check(&refresh.token).ok();
             let renewal = claims.map(|claims| {
                 Box::new(Renewal {
+                    life: TokenGate::life(&claims),
                     user: claims.user,
                     device: claims.device,
                     expires_at: claims.refused_from,
@@ -122,12 +124,8 @@ impl Core {
             }
         };
         let home = self.parts.placement.shard_of(claims.user.slot());
-        let login = Box::new(Login {
-            user: claims.user,
-            device: claims.device,
-            expires_at: claims.refused_from,
-            hello,
-        });
+        let life = TokenGate::life(&claims);
+        let login = Box::new(Login { user: claims.user, device: claims.device, life, hello });
         if home == self.parts.id { self.log_in(now, conn, login) } else { self.start_move(conn, login) }
     }
 

@@ -73,7 +73,7 @@ const PANIC_HERE: &str = "IRIS_TEST_PANIC";
 /// Proves: f_62, a panic of any thread ends the whole process with its status, and says so in one JSON line.
 /// Seen to fail when: the hook only logs.
 #[test]
-fn a_panic_of_one_thread_ends_the_process_with_its_status() {
+fn f_62_a_panic_of_one_thread_ends_the_process_with_its_status() {
     if std::env::var_os(PANIC_HERE).is_some() {
         super::exit_on_panic();
         let _joined = std::thread::Builder::new()
@@ -83,7 +83,7 @@ fn a_panic_of_one_thread_ends_the_process_with_its_status() {
             .join();
         return;
     }
-    let name = "logging::tests::a_panic_of_one_thread_ends_the_process_with_its_status";
+    let name = "logging::tests::f_62_a_panic_of_one_thread_ends_the_process_with_its_status";
     let own = std::env::current_exe().unwrap();
     let output = std::process::Command::new(own)
         .args(["--exact", name, "--nocapture"])

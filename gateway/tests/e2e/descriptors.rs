@@ -89,3 +89,31 @@ fn f_40_without_descriptors_accepting_pauses_and_goes_on_when_clients_leave() {
     bob.close().unwrap();
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
 }
+
+/// Proves: G-META-1 (a start that cannot open all its files ends with a status that says so, and changes nothing)
+#[test]
+fn f_40_a_start_with_too_few_descriptors_is_refused_with_its_status() {
+    let mut gateway = Gateway::start(Setup::default());
+    let mut alice = gateway.device(gateway.over_tls(), "alice", "phone");
+    wait_welcome(&mut alice);
+    send_accepted(&mut alice, to("bob"), "kept");
+    drop(alice);
+    gateway.kill();
+    let mut refused = 0;
+    for limit in (8..=64).step_by(4) {
+        gateway.set(|setup| setup.prefix = vec!["prlimit".into(), format!("--nofile={limit}:{limit}")]);
+        match gateway.try_restart() {
+            Ok(()) => gateway.kill(),
+            Err(status) => {
+                refused += 1;
+                assert!(status.is_some_and(|status| status != 70), "{limit}: {status:?}\n{}", gateway.log());
+            }
+        }
+    }
+    println!("{refused} starts were refused");
+    assert!(refused > 3, "{refused} starts were refused: no shortage, no proof");
+    gateway.set(|setup| setup.prefix = Vec::new());
+    gateway.restart();
+    let mut bob = gateway.device(gateway.over_tls(), "bob", "phone");
+    assert_eq!(text(&wait_message(&mut bob)), "kept");
+}

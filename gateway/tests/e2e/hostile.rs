@@ -9,6 +9,8 @@ use iris_protocol::{CloseCode, RejectCode};
 use std::time::Duration;
 
 const IDLE: usize = 200;
+/// How a TLS connection begins: a handshake record of 512 bytes with a ClientHello.
+const CLIENT_HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 /// What a hostile peer writes, and how it is answered: with a close of this code, or by silence.
 type Attack = (&'static str, Vec<u8>, Option<CloseCode>);
@@ -21,6 +23,7 @@ fn attacks_before_login() -> Vec<Attack> {
     let ack = wire::ClientFrame { frame: Some(ClientFrame::Ack(wire::Ack { through_offset: 1 })) };
     vec![
         ("garbage", b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(CloseCode::FrameTooLarge)),
+        ("tls on the plain port", CLIENT_HELLO.to_vec(), Some(CloseCode::FrameTooLarge)),
         ("zero length", vec![0; 4], Some(CloseCode::FrameTooLarge)),
         ("4097 bytes", 4097_u32.to_be_bytes().to_vec(), Some(CloseCode::FrameTooLarge)),
         ("2^31 bytes", (1_u32 << 31).to_be_bytes().to_vec(), Some(CloseCode::FrameTooLarge)),
@@ -118,7 +121,7 @@ fn check_rejects(gateway: &Gateway, token: &str) {
 /// Proves: G-EDGE-1 (what one connection sends harms no other; each fault has its documented code)
 /// Seen to fail when: a malformed frame ends the core loop instead of the connection.
 #[test]
-fn two_hundred_idle_clients_stay_while_one_attacks() {
+fn f_52_two_hundred_idle_clients_stay_while_one_attacks() {
     let gateway = Gateway::start(Setup::default());
     let mut idle: Vec<RawConn> = (0..IDLE)
         .map(|number| logged_in(&gateway, &gateway.token(&format!("idle{number}"), "phone")))
@@ -138,7 +141,7 @@ fn two_hundred_idle_clients_stay_while_one_attacks() {
 /// Proves: G-TLS-1 (no plaintext and no garbage on the TLS port)
 /// Seen to fail when: a TLS error is ignored in `Core::received`.
 #[test]
-fn plaintext_on_the_tls_port_is_hung_up_on() {
+fn f_52_plaintext_on_the_tls_port_is_hung_up_on() {
     use std::io::{Read as _, Write as _};
     // Nothing but the broken handshake may end it.
     let setup = Setup { extra: "[limits]\nlogin = \"1m\"\n".into(), ..Setup::default() };
@@ -158,7 +161,7 @@ fn plaintext_on_the_tls_port_is_hung_up_on() {
 /// Proves: G-EDGE-2 (a connection that never logs in is closed in time)
 /// Seen to fail when: `Core::accepted` sets no login deadline.
 #[test]
-fn a_connection_that_never_logs_in_is_closed() {
+fn f_49_a_connection_that_never_logs_in_is_closed() {
     let setup = Setup { extra: "[limits]\nlogin = \"300ms\"\n".into(), ..Setup::default() };
     let gateway = Gateway::start(setup);
     let mut conn = RawConn::connect(&gateway.over_tcp(), Duration::from_secs(5)).unwrap();

@@ -8,6 +8,8 @@
 
 mod admin;
 mod boot;
+mod clocks;
+mod cores;
 mod crowd;
 mod cuts;
 mod descriptors;
@@ -18,8 +20,11 @@ mod half_open;
 mod harness;
 mod hostile;
 mod kills;
+mod paths;
 mod pauses;
+mod preload;
 mod raw;
+mod resets;
 mod sync_errors;
 mod talk;
 mod tokens;

@@ -68,3 +68,16 @@ pub(crate) fn answer(conn: &mut RawConn) -> Option<Frame> {
         }
     }
 }
+
+/// Sends a message until it is accepted: its place, and since when it stands there.
+pub(crate) fn accepted(conn: &mut RawConn, to: &str, id: [u8; 16]) -> (u64, u64) {
+    loop {
+        conn.send_frame(send(wire::send::Target::To(to.to_owned()), &id, 10)).unwrap();
+        match answer(conn) {
+            Some(Frame::Accepted(accepted)) => return (accepted.sequence, accepted.server_time),
+            // The other cores have not reported yet.
+            Some(Frame::Rejected(rejected)) if rejected.code == RejectCode::Busy.number() => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,35 +1,16 @@
 //! The disk fails under the tables: a library in front of libc makes their syncs fail while a file exists.
 
 use crate::harness::*;
+use crate::preload::compile;
 use crate::traffic::UNHURRIED;
 use bytes::Bytes;
 use iris_client::driver::{Driver, Notice};
 use iris_client::session::{Event, Message};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// Payloads of this size fill the smallest buffer of the tables after some 140 messages.
 const PAYLOAD_BYTES: usize = 60_000;
 const MESSAGES: usize = 600;
-
-/// Compiles the library; `None` without a compiler.
-fn compile(folder: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/preload/fsync.c");
-    let library = folder.join("fsync.so");
-    let compiled =
-        Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).output();
-    match compiled {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            Some(library)
-        }
-        Err(error) => {
-            skip(&format!("cc: {error}"));
-            None
-        }
-    }
-}
 
 /// What was accepted, by its place.
 fn note(notice: Option<Notice>, accepted: &mut Vec<u64>) {
@@ -67,7 +48,7 @@ fn read_all(bob: &mut Driver) {
 #[test]
 fn f_36_a_failing_sync_of_the_tables_ends_the_process_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(library) = compile(folder.path()) else { return };
+    let Some(library) = compile("fsync", folder.path()) else { return };
     let trigger = folder.path().join("trigger");
     let environment = vec![
         ("LD_PRELOAD", library.into_os_string()),

@@ -89,6 +89,35 @@ fn every_device_of_both_gets_what_either_sends() {
     }
 }
 
+/// Proves: G-DELIVER-1 (what arrives is what was sent, byte for byte, whatever it holds)
+#[test]
+fn f_54_payloads_of_any_bytes_arrive_as_they_were() {
+    let gateway = Gateway::start(Setup::default());
+    let mut alice = gateway.device(gateway.over_tls(), "alice", "phone");
+    let mut bob = gateway.device(gateway.over_tls(), "bob", "phone");
+    wait_welcome(&mut alice);
+    wait_welcome(&mut bob);
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    let large = vec![0xa5; 65_536];
+    let payloads: [&[u8]; 9] = [
+        b"",
+        b"\0",
+        &all,
+        b"\xff\xfe not utf-8 \xc3\x28",
+        b"\xed\xa0\x80 half of a pair",
+        "\u{202e}from right to left\u{202c}".as_bytes(),
+        "four bytes: \u{1f409}, composed: e\u{301}".as_bytes(),
+        "\u{feff}mark\r\n\u{2028}lines".as_bytes(),
+        &large,
+    ];
+    for payload in payloads {
+        alice.submit(to("bob"), Bytes::copy_from_slice(payload)).unwrap();
+        for device in [&mut alice, &mut bob] {
+            assert!(wait_message(device).payload == payload, "{:?}...", &payload[..payload.len().min(20)]);
+        }
+    }
+}
+
 /// Proves: G-DEVICE-3 (a second login of a device closes the first with CONFLICT)
 /// Seen to fail when: `Shard::take_over` does not close the older connection.
 #[test]
@@ -108,7 +137,7 @@ fn a_second_connection_of_a_device_takes_over() {
 /// Proves: G-MOVE-1 (a changed core count moves users before serving, with messages under way)
 /// Seen to fail when: the rows of `inbox` are left out of the move.
 #[test]
-fn a_changed_core_count_loses_nothing() {
+fn f_41_a_changed_core_count_loses_nothing() {
     let mut gateway = Gateway::start(Setup { shards: 2, level: "trace", ..Setup::default() });
     let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
     let mut expected = Vec::new();

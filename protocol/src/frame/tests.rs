@@ -29,7 +29,7 @@ fn send(payload: &[u8]) -> client_frame::Frame {
 /// `body_length` sees a slice and gives a number: nothing could have been allocated for the body.
 /// Seen to fail when: zero is allowed, or `>` becomes `>=`, or the prefix is read little-endian.
 #[test]
-fn a_length_of_zero_or_above_the_limit_is_refused_from_its_four_bytes_alone() {
+fn f_51_a_length_of_zero_or_above_the_limit_is_refused_from_its_four_bytes_alone() {
     for limit in [HELLO_BYTES_MAX, FRAME_BYTES_MAX] {
         let limit_u32 = u32::try_from(limit).unwrap();
         for length in [0, limit_u32 + 1, 1 << 31, u32::MAX] {
@@ -47,7 +47,7 @@ fn a_length_of_zero_or_above_the_limit_is_refused_from_its_four_bytes_alone() {
 /// Proves: G-LIMIT-4 (128 KiB, 4 KiB before login)
 /// Seen to fail when: HELLO_BYTES_MAX is 8 KiB.
 #[test]
-fn the_limits_of_the_protocol_are_4096_before_and_131072_after_login() {
+fn f_51_the_limits_of_the_protocol_are_4096_before_and_131072_after_login() {
     let before = body_length(&4097_u32.to_be_bytes(), HELLO_BYTES_MAX);
     let after = body_length(&131_073_u32.to_be_bytes(), FRAME_BYTES_MAX);
     assert_eq!(before, Err(FrameError::Length { bytes: 4097, bytes_max: 4096 }));
@@ -57,7 +57,7 @@ fn the_limits_of_the_protocol_are_4096_before_and_131072_after_login() {
 /// Proves: G-LIMIT-4 (also when the prefix arrives in pieces)
 /// Seen to fail when: a prefix of which three bytes are in is judged.
 #[test]
-fn a_prefix_split_over_reads_is_judged_when_its_fourth_byte_is_in() {
+fn f_51_a_prefix_split_over_reads_is_judged_when_its_fourth_byte_is_in() {
     let mut bytes = Vec::new();
     encode_client(send(b"hello"), &mut bytes);
     let body = bytes.len() - LENGTH_BYTES;
@@ -108,7 +108,7 @@ fn a_payload_shares_the_memory_of_its_body() {
 /// Proves: G-WIRE-1 (an unknown frame is told from a malformed one)
 /// Seen to fail when: no frame is taken as an error.
 #[test]
-fn a_frame_of_an_unknown_kind_is_no_frame_and_no_error() {
+fn f_52_a_frame_of_an_unknown_kind_is_no_frame_and_no_error() {
     for field in [9_u8, 15] {
         let body = Bytes::from(vec![field << 3 | 2, 3, 0x08, 0x01, 0x00]);
         assert_eq!(decode_client(body).unwrap().frame, None, "{field}");
@@ -122,7 +122,7 @@ fn a_frame_of_an_unknown_kind_is_no_frame_and_no_error() {
 /// Proves: G-WIRE-1 (unknown fields are ignored)
 /// Seen to fail when: a body that is longer than what was understood of it is refused.
 #[test]
-fn fields_of_a_later_version_are_skipped() {
+fn f_71_fields_of_a_later_version_are_skipped() {
     let unknown_fields: [&[u8]; 4] = [
         &[15 << 3, 0x96, 0x01],                 // a varint
         &[15 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8], // 64 bits
@@ -143,7 +143,7 @@ fn fields_of_a_later_version_are_skipped() {
 /// Proves: G-LIMIT-4 (foreign protocols and broken lengths are a typed error)
 /// Seen to fail when: an error of the decoder is taken as an unknown kind.
 #[test]
-fn bytes_that_are_no_protobuf_are_malformed() {
+fn f_52_bytes_that_are_no_protobuf_are_malformed() {
     let bodies: [&[u8]; 8] = [
         b"GET / HTTP/1.1\r\nHost: iris\r\n\r\n",
         &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], // the beginning of a TLS handshake
@@ -164,7 +164,7 @@ fn bytes_that_are_no_protobuf_are_malformed() {
 /// Proves: G-LIMIT-4 (nesting does not exhaust the stack)
 /// Seen to fail when: an error of the decoder is taken as an unknown kind.
 #[test]
-fn groups_nested_without_end_are_malformed() {
+fn f_52_groups_nested_without_end_are_malformed() {
     let body = vec![0x7b; FRAME_BYTES_MAX];
     assert_eq!(decode_client(Bytes::from(body)), Err(FrameError::Malformed));
 }
@@ -179,7 +179,7 @@ fn hello_with_token(token: &[u8]) -> Bytes {
 
 /// Seen to fail when: a short body that cannot be decoded is taken as an empty frame.
 #[test]
-fn text_that_is_not_utf_8_is_malformed() {
+fn f_54_text_that_is_not_utf_8_is_malformed() {
     let texts: [&[u8]; 6] = [
         &[0xed, 0xa0, 0x80], // a lone surrogate, U+D800
         &[0xed, 0xbf, 0xbf], // a lone surrogate, U+DFFF
@@ -200,7 +200,7 @@ fn text_that_is_not_utf_8_is_malformed() {
 
 /// Seen to fail when: `decode_client` makes the payload valid UTF-8.
 #[test]
-fn a_payload_is_byte_exact_whatever_it_holds() {
+fn f_54_a_payload_is_byte_exact_whatever_it_holds() {
     let all_bytes: Vec<u8> = (0..=255).collect();
     for payload in [b"\0".as_slice(), b"\xed\xa0\x80", "\u{202e}😀".as_bytes(), &all_bytes, b""] {
         let mut bytes = Vec::new();

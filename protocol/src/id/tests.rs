@@ -48,7 +48,7 @@ fn invalid() -> Vec<(String, IdError)> {
 
 /// Seen to fail when: `-` is left out of the alphabet.
 #[test]
-fn an_id_of_the_alphabet_is_taken_byte_for_byte() {
+fn f_54_an_id_of_the_alphabet_is_taken_byte_for_byte() {
     let longest = "x".repeat(64);
     for text in VALID.iter().copied().chain([longest.as_str()]) {
         assert_eq!(UserId::parse(text).unwrap().as_str(), text);
@@ -58,7 +58,7 @@ fn an_id_of_the_alphabet_is_taken_byte_for_byte() {
 
 /// Seen to fail when: the alphabet asks `is_alphanumeric` instead of its ASCII part.
 #[test]
-fn control_characters_foreign_scripts_and_lengths_out_of_range_are_no_ids() {
+fn f_54_control_characters_foreign_scripts_and_lengths_out_of_range_are_no_ids() {
     for (text, error) in invalid() {
         assert_eq!(UserId::parse(&text), Err(error), "{text:?}");
         assert_eq!(DeviceId::parse(&text), Err(error), "{text:?}");
@@ -71,7 +71,7 @@ fn control_characters_foreign_scripts_and_lengths_out_of_range_are_no_ids() {
 proptest! {
     /// Seen to fail when: `check` allows a space.
     #[test]
-    fn a_text_is_an_id_exactly_if_it_matches_the_documented_pattern(text in "\\PC{0,70}|[a-zA-Z0-9_. -]{0,66}") {
+    fn f_54_a_text_is_an_id_exactly_if_it_matches_the_documented_pattern(text in "\\PC{0,70}|[a-zA-Z0-9_. -]{0,66}") {
         let in_alphabet = text.chars().all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '.' | '-'));
         prop_assert_eq!(UserId::parse(&text).is_ok(), in_alphabet && (1..=64).contains(&text.len()));
     }

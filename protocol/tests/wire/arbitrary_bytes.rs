@@ -30,14 +30,14 @@ proptest! {
     /// Proves: G-LIMIT-4 (no bytes make the codec panic)
     /// Seen to fail when: `decode_client` unwraps.
     #[test]
-    fn arbitrary_bytes_are_a_frame_or_a_typed_error(bytes in vec(any::<u8>(), 0..600)) {
+    fn f_52_arbitrary_bytes_are_a_frame_or_a_typed_error(bytes in vec(any::<u8>(), 0..600)) {
         frame::check(&bytes);
     }
 
     /// Proves: G-LIMIT-4 (no bytes near a valid frame make the codec panic)
     /// Seen to fail when: `decode_server` unwraps, or `body_length` lets zero pass.
     #[test]
-    fn a_frame_with_changed_bytes_is_a_frame_or_a_typed_error(
+    fn f_52_a_frame_with_changed_bytes_is_a_frame_or_a_typed_error(
         mut bytes in sample(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in option_of_index(),

@@ -86,7 +86,7 @@ fn an_abort_resets_the_peer_and_gives_up_the_send() {
 /// A reset before the accept leaves nothing behind.
 /// Seen to fail when: `on_end` ignores ECONNRESET.
 #[test]
-fn a_reset_before_the_accept_leaves_nothing_behind() {
+fn f_47_a_reset_before_the_accept_leaves_nothing_behind() {
     let mut host = Host::new(&config());
     for _ in 0..20 {
         reset(host.dial());
@@ -109,7 +109,7 @@ fn a_reset_before_the_accept_leaves_nothing_behind() {
 /// A reset while receiving.
 /// Seen to fail when: `on_end` ignores ECONNRESET.
 #[test]
-fn a_reset_while_receiving_closes() {
+fn f_47_a_reset_while_receiving_closes() {
     let mut host = Host::new(&config());
     let (mut stream, conn) = host.pair();
     host.talks(&mut stream, conn);
@@ -134,7 +134,7 @@ fn a_reset_while_silent_closes() {
 /// A reset while sending.
 /// Seen to fail when: a failed send does not begin the close.
 #[test]
-fn a_reset_while_sending_closes() {
+fn f_47_a_reset_while_sending_closes() {
     let mut host = Host::new(&config());
     let (stream, conn) = host.pair();
     host.reactor.send(conn, pattern(32 << 20));
@@ -176,7 +176,7 @@ fn a_reset_while_detached_closes_when_it_is_armed() {
 /// A reset that meets a detach ends in exactly one of Detached and Closed, then in Closed.
 /// Seen to fail when: `on_end` ignores the phase Detaching.
 #[test]
-fn a_reset_that_meets_a_detach_loses_nothing() {
+fn f_47_a_reset_that_meets_a_detach_loses_nothing() {
     let mut host = Host::new(&config());
     for _ in 0..50 {
         let (stream, conn) = host.pair();
@@ -197,7 +197,7 @@ fn a_reset_that_meets_a_detach_loses_nothing() {
 /// A flood of connections that are reset leaves no slot, no descriptor and no buffer behind.
 /// Seen to fail when: `on_close` frees nothing of a connection that was reset.
 #[test]
-fn a_flood_of_resets_leaves_nothing_behind() {
+fn f_47_a_flood_of_resets_leaves_nothing_behind() {
     let settings =
         Config { descriptors_per_ring: 32, idle_after: Some(Duration::from_millis(10)), ..config() };
     let mut host = Host::new(&settings);

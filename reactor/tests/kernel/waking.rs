@@ -11,7 +11,7 @@ use crate::harness::{PATIENCE, config, until};
 /// Proves: G-MAIL-1 (a wake that races with going to sleep is not lost)
 /// Seen to fail when: `before_sleep` does not look at `woken`, or `wake` does not write the eventfd.
 #[test]
-fn a_foreign_thread_wakes_a_reactor_that_sleeps_or_is_about_to() {
+fn f_64_a_foreign_thread_wakes_a_reactor_that_sleeps_or_is_about_to() {
     const ROUNDS: u64 = 3000;
     let mut reactor = Reactor::new(&config()).expect("a reactor");
     let waker = reactor.waker();
@@ -113,7 +113,7 @@ fn play(
 /// Proves: G-MAIL-1 (mail wakes a core that sleeps or is about to)
 /// Seen to fail when: `Post::send` does not look at the sleeper's flag.
 #[test]
-fn mail_wakes_a_core_that_sleeps_or_is_about_to() {
+fn f_64_mail_wakes_a_core_that_sleeps_or_is_about_to() {
     const ROUNDS: u64 = 4000;
     let mut posts = mail::mesh::<Mailed>(2, 16);
     let (second, first) = (posts.pop().expect("two"), posts.pop().expect("two"));

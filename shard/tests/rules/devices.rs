@@ -257,7 +257,7 @@ fn f_28_the_last_device_that_holds_entries_is_unlinked_after_a_purge() {
 #[test]
 fn a_device_that_is_connected_for_a_month_is_not_silent_when_the_process_stops() {
     let (mut world, _, bob) = pair(2, 0, 1);
-    world.connect_with(1, |login| login.expires_at = login.expires_at.after_ms(60 * 24 * 3_600_000));
+    world.connect_with(1, |login| login.life = 60 * DAY);
     world.run();
     for _ in 0..31 {
         world.jump(DAY);
@@ -406,7 +406,7 @@ fn f_65_a_device_that_is_a_whole_inbox_behind_is_detached_and_the_others_go_on()
 fn a_device_that_acks_for_a_month_on_one_connection_is_not_silent() {
     let (mut world, _, bob) = pair(2, 0, 1);
     for client in [0, 1] {
-        world.connect_with(client, |login| login.expires_at = login.expires_at.after_ms(40 * 86_400_000));
+        world.connect_with(client, |login| login.life = 40 * DAY);
     }
     world.settle();
     for _ in 0..31 {

@@ -98,6 +98,29 @@ fn f_13_an_ack_of_what_was_never_sent_closes_and_changes_nothing() {
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1, 2, 3]);
 }
 
+/// Proves: G-RESUME-2 (an acknowledgement moves only its own device), G-TOKEN-2 (nobody moves another's inbox)
+/// An offset says nothing of whose it is: somebody who acknowledges or resumes with another user's moves at most the own inbox.
+#[test]
+fn f_14_an_offset_of_another_user_moves_no_inbox_but_the_own() {
+    let (mut world, alice, bob) = pair(1, 0, 0);
+    world.online("mallory", "phone");
+    world.disconnect(1);
+    for number in 0..5 {
+        world.send(0, &bob, &format!("{number}"));
+    }
+    world.settle();
+    let (rows, theirs) = (world.rows(&bob), world.clients[0].stored);
+    assert_eq!(rows, 5);
+    world.ack(2, theirs);
+    world.connect_with(2, |login| login.hello.resume_offset = Some(theirs));
+    world.settle();
+    assert_eq!(world.clients[2].closed, [CloseCode::AckTooHigh; 2]);
+    assert_eq!(world.rows(&bob), rows, "somebody else's acknowledgement removed rows");
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4, 5]);
+}
+
 /// Proves: G-RESUME-2 (only to what it was sent), G-RESUME-1 (with offsets of earlier generations)
 /// Seen to fail when: `judge_offset` refuses every offset above the last assigned.
 #[test]
@@ -180,16 +203,17 @@ fn f_24_a_second_login_closes_the_first_and_loses_nothing() {
 fn f_25_a_refresh_with_another_device_s_token_is_refused() {
     let (mut world, alice, _) = pair(1, 0, 0);
     let (conn, user) = (world.clients[0].conn.unwrap(), world.clients[0].user.clone());
-    let later = world.wall().after_ms(48 * 3_600_000);
-    let mut renewal =
-        Renewal { user, device: iris_protocol::DeviceId::parse("other").unwrap(), expires_at: later };
+    let (life, expires_at) = (Duration::from_hours(48), world.wall().after_ms(5));
+    let device = iris_protocol::DeviceId::parse("other").unwrap();
+    let mut renewal = Renewal { user, device, life, expires_at };
     world.input(0, Input::Refreshed { conn, request_id: 5, renewal: Some(Box::new(renewal.clone())) });
     world.input(0, Input::Refreshed { conn, request_id: 6, renewal: None });
     renewal.device = world.clients[0].device.clone();
     world.input(0, Input::Refreshed { conn, request_id: 7, renewal: Some(Box::new(renewal)) });
     world.run();
     assert_eq!(world.clients[0].refused, [RejectCode::TokenRefused; 2]);
-    let refreshed = server_frame::Frame::Refreshed(wire::Refreshed { request_id: 7, expires_at: later.0 });
+    let refreshed =
+        server_frame::Frame::Refreshed(wire::Refreshed { request_id: 7, expires_at: expires_at.0 });
     assert!(world.clients[0].others.contains(&refreshed));
     assert!(!alice.is_empty());
 }
@@ -200,17 +224,14 @@ fn f_25_a_refresh_with_another_device_s_token_is_refused() {
 fn f_76_a_session_ends_with_its_token() {
     let (mut world, alice, bob) = pair(1, 0, 0);
     world.disconnect(0);
-    let end = world.wall().after_ms(10_000);
-    world.connect_with(0, |login| login.expires_at = end);
+    world.connect_with(0, |login| login.life = Duration::from_secs(10));
     world.run();
     world.pass(Duration::from_secs(9));
     assert!(world.clients[0].closed.is_empty());
     world.pass(Duration::from_secs(2));
     assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
     // Without a tick in between, a Send finds out.
-    world.connect_with(0, |login| {
-        login.expires_at = iris_protocol::Wall(login.expires_at.0 - 86_400_000 + 1000);
-    });
+    world.connect_with(0, |login| login.life = Duration::from_secs(1));
     world.run();
     world.now = world.now.after(Duration::from_secs(2));
     world.send(0, &bob, "too late");
@@ -222,14 +243,14 @@ fn f_76_a_session_ends_with_its_token() {
 /// Proves: G-EDGE-1 (a broken client harms itself alone)
 /// Seen to fail when: `refusal` leaves one out (tried: the version, the window, the token's end).
 #[test]
-fn a_hello_that_cannot_be_served_is_closed_with_its_reason() {
+fn f_52_a_hello_that_cannot_be_served_is_closed_with_its_reason() {
     let mut world = World::new(1);
     let client = world.client("alice", "phone");
     world.connect_with(client, |login| login.hello.versions = vec![9]);
     world.run();
     world.connect_with(client, |login| login.hello.window = 0);
     world.run();
-    world.connect_with(client, |login| login.expires_at = iris_protocol::Wall(1));
+    world.connect_with(client, |login| login.life = Duration::ZERO);
     world.run();
     let expected = [CloseCode::VersionUnsupported, CloseCode::InvalidWindow, CloseCode::TokenExpired];
     assert_eq!(world.clients[client].closed, expected);
@@ -242,7 +263,7 @@ fn a_hello_that_cannot_be_served_is_closed_with_its_reason() {
 /// Proves: G-REJECT-1 (a refusal says what to do next), G-WIRE-1 (an unknown frame is UNKNOWN_FRAME)
 /// Seen to fail when: `dispatch` ignores a frame of an unknown kind.
 #[test]
-fn an_unknown_frame_is_refused_and_the_connection_stays() {
+fn f_52_an_unknown_frame_is_refused_and_the_connection_stays() {
     let (mut world, _, _) = pair(1, 0, 0);
     let conn = world.clients[0].conn.unwrap();
     world.input(0, Input::Frame { conn, frame: wire::ClientFrame { frame: None } });

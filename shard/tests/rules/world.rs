@@ -190,8 +190,8 @@ impl World {
         };
         let (user, device) = (state.user.clone(), state.device.clone());
         let home = self.home(&user);
-        let expires_at = self.nodes[home].shard.clock(self.now).after_ms(24 * 3_600_000);
-        let mut login = Box::new(Login { user, device, expires_at, hello });
+        let life = Duration::from_hours(24);
+        let mut login = Box::new(Login { user, device, life, hello });
         change(&mut login);
         self.input(home, Input::Login { conn, login });
     }

@@ -10,7 +10,7 @@ impl Watch for Nobody {
 /// A batch that is large enough and has every fault must have reached every state; others need not.
 /// Seen to fail when: `unreached` looks at no counter, or at batches of any size.
 #[test]
-fn a_state_that_a_large_batch_never_reached_is_named() {
+fn f_83_a_state_that_a_large_batch_never_reached_is_named() {
     let mut sum = Sum { runs: SEEDS_THAT_REACH, ..Sum::default() };
     sum.reached.crashes = 1;
     let unreached = sum.unreached(&Faults::ALL);

@@ -77,7 +77,7 @@ fn a_run_without_faults_has_no_violation() {
 
 /// Proves: G-SIM-2 (a lost message)
 #[test]
-fn a_lost_message_is_c1() {
+fn f_84_a_lost_message_is_c1() {
     let (mut checker, conversation) = checker();
     apply(&mut checker, &conversation, 1);
     assert!(!checker.has_converged());
@@ -86,7 +86,7 @@ fn a_lost_message_is_c1() {
 
 /// Proves: G-SIM-2 (order)
 #[test]
-fn a_message_applied_twice_or_out_of_order_is_c3() {
+fn f_84_a_message_applied_twice_or_out_of_order_is_c3() {
     for order in [[1, 1], [2, 1]] {
         let (mut checker, conversation) = checker();
         for number in order {
@@ -98,7 +98,7 @@ fn a_message_applied_twice_or_out_of_order_is_c3() {
 
 /// Proves: G-SIM-2 (one sequence for a message)
 #[test]
-fn a_message_stored_under_two_sequences_is_c2() {
+fn f_84_a_message_stored_under_two_sequences_is_c2() {
     let (mut checker, conversation) = checker();
     checker.stored(&conversation, message(1), Sequence(3));
     assert!(claims(checker).contains(&"C2"));
@@ -106,7 +106,7 @@ fn a_message_stored_under_two_sequences_is_c2() {
 
 /// Proves: G-SIM-2 (dense sequences)
 #[test]
-fn two_messages_at_one_place_and_a_hole_are_c4() {
+fn f_84_two_messages_at_one_place_and_a_hole_are_c4() {
     let (mut checker, conversation) = checker();
     checker.stored(&conversation, message(3), Sequence(2));
     assert!(claims(checker).contains(&"C4"));
@@ -117,7 +117,7 @@ fn two_messages_at_one_place_and_a_hole_are_c4() {
 
 /// Proves: G-SIM-2 (nothing else, nobody else)
 #[test]
-fn a_phantom_an_altered_payload_and_a_leak_are_c5() {
+fn f_84_a_phantom_an_altered_payload_and_a_leak_are_c5() {
     let (mut checker, conversation) = checker();
     checker.applied("bob/phone", (&conversation, Sequence(1)), message(9), &Bytes::new());
     assert!(claims(checker).contains(&"C5"));
@@ -133,7 +133,7 @@ fn a_phantom_an_altered_payload_and_a_leak_are_c5() {
 
 /// Proves: G-SIM-2 (acknowledged means stored)
 #[test]
-fn an_acknowledgement_before_the_disk_is_c6() {
+fn f_84_an_acknowledgement_before_the_disk_is_c6() {
     let (mut checker, conversation) = checker();
     checker.acknowledged(conversation.as_str(), message(1), Sequence(1));
     checker.acknowledged(conversation.as_str(), message(3), Sequence(3));

@@ -14,8 +14,13 @@ use iris_storage::recovery::Tail;
 use iris_storage::tables::{MemoryTables, SharedTables};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A server's clock is off by at most this: ids five minutes ahead of it are refused.
+/// A server's clock is off by at most this, unless it jumped: ids five minutes ahead of it are refused.
 const CLOCK_OFF_MS: u64 = 240_000;
+const HOUR_MS: u64 = 3_600_000;
+/// A clock that is so far ahead is not followed.
+const TEN_YEARS_MS: u64 = 3_653 * 24 * HOUR_MS;
+/// The host's clock jumped before one boot in so many.
+const JUMPS: u64 = 3;
 /// Between two crashes of the process, in microseconds.
 pub(super) const CRASHES: (u64, u64) = (20_000, 1_500_000);
 /// Small segments, so that a run passes many.
@@ -43,9 +48,42 @@ impl World {
         Wall(self.wall().after_ms(off_ms).0 - CLOCK_OFF_MS)
     }
 
+    /// What it shows if it has jumped since the boot before. An empty directory takes any clock: its first one is right.
+    fn jumped_clock(&mut self) -> Option<Wall> {
+        if !self.plan.faults.clock || self.calm || self.meta.is_none() || !self.jumps.one_in(JUMPS) {
+            return None;
+        }
+        self.reached.clock_jumps += 1;
+        let right = self.wall();
+        Some(match self.jumps.below(5) {
+            0 => Wall(0),
+            1 => Wall(right.0 - HOUR_MS),
+            2 => Wall(right.0 - 24 * HOUR_MS),
+            3 => right.after_ms(HOUR_MS),
+            _ => right.after_ms(24 * HOUR_MS),
+        })
+    }
+
+    /// Now and then the host's clock is years ahead: the process does not start until somebody sets it right.
+    fn boot_in_ten_years(&mut self, found: &mut Found) {
+        if !self.plan.faults.clock || self.calm || self.meta.is_none() || !self.jumps.one_in(JUMPS) {
+            return;
+        }
+        match self.open(self.wall().after_ms(TEN_YEARS_MS), None, found) {
+            Err(OpenError::ClockJump { .. }) => self.reached.clock_refused += 1,
+            other => {
+                let what =
+                    format!("ten years ahead, the process starts: {:?}", other.map(|opened| opened.clock));
+                self.checker.violate("C2", what);
+            }
+        }
+    }
+
     /// The process opens its disks, and may be stopped while it does.
     pub(super) fn boot(&mut self, found: &mut Found) {
-        let wall = self.boot_clock();
+        self.boot_in_ten_years(found);
+        let near = self.boot_clock();
+        let wall = self.jumped_clock().unwrap_or(near);
         let mut stops = self.stops();
         let opened = loop {
             match self.open(wall, stops.pop(), found) {

@@ -125,6 +125,7 @@ impl Narrow {
         }
         // Ages and silences are judged to the second.
         plan.faults.clock = false;
+        plan.faults.reads = false;
         Some(Self { kind, away: BTreeSet::new(), saved: BTreeMap::new(), minted: VecDeque::new(), nights: 0 })
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// One-way delay in microseconds.
 const DELAY: (u64, u64) = (50, 20_000);
+/// A token is good for a day.
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
 /// The server hears of a broken connection after this long, in microseconds.
 const HALF_OPEN: (u64, u64) = (1, 4_000_000);
 
@@ -78,8 +80,7 @@ impl World {
         let input = match frame.frame {
             Some(Frame::Hello(hello)) => {
                 let (user, device) = (self.people[person].user.clone(), self.people[person].device.clone());
-                let expires_at = self.wall().after_ms(24 * 3_600_000);
-                Input::Login { conn, login: Box::new(Login { user, device, expires_at, hello }) }
+                Input::Login { conn, login: Box::new(Login { user, device, life: TOKEN_LIFE, hello }) }
             }
             frame => Input::Frame { conn, frame: iris_protocol::wire::ClientFrame { frame } },
         };

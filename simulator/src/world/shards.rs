@@ -5,7 +5,9 @@ use crate::node::MAIL_RING;
 use iris_protocol::frame::{encode_deliver, encode_server};
 use iris_protocol::limits::OS_SYNC_INTERVAL;
 use iris_protocol::wire::{Close, server_frame};
-use iris_protocol::{ConversationId, Durability, Generation, MessageId, Mono, Offset, Sequence, ShardId};
+use iris_protocol::{
+    CloseCode, ConversationId, Durability, Generation, MessageId, Mono, Offset, Sequence, ShardId,
+};
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
@@ -17,6 +19,8 @@ const SYNC: (u64, u64) = (100, 400);
 const SLOW_SYNC: (u64, u64) = (1_000, 200_000);
 /// A write that is not synced.
 const CACHED: (u64, u64) = (1, 10);
+/// One read in so many fails.
+const FAILING_READS: u64 = 20;
 /// Mail and reads in microseconds.
 const HOP: (u64, u64) = (1, 300);
 /// Mail to a core that stalls, in microseconds: what follows waits behind it.
@@ -28,9 +32,6 @@ impl World {
     /// Gives a shard an input and carries out what follows.
     pub(super) fn input(&mut self, shard: usize, input: Input) {
         let now = self.now;
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("{} g{} s{shard} IN {:?}", self.micros(), self.generation.0, input);
-        } // DEBUG
         // Reads go on: the network holds what the shard has no credit for.
         let _backpressure = self.nodes[shard].shard.handle(now, input);
         self.after_input(shard);
@@ -53,9 +54,6 @@ impl World {
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         let boot = self.generation;
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("{} g{} s{shard} OUT {:?}", self.micros(), boot.0, effect);
-        } // DEBUG
         match effect {
             Effect::Send { conn, frame } => {
                 let mut bytes = Vec::new();
@@ -94,6 +92,10 @@ impl World {
                 self.send_to_device(conn, bytes);
             }
             Effect::Close { conn, code, retry_after_ms } => {
+                if code == CloseCode::StorageFault {
+                    self.reached.storage_faults += 1;
+                    self.checker.told_unreadable(conn);
+                }
                 let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Close(close), &mut bytes);
@@ -189,9 +191,22 @@ impl World {
         if boot != self.generation {
             return;
         }
+        if self.plan.faults.reads && !self.calm && self.random.one_in(FAILING_READS) {
+            self.fail_read(shard, request);
+        }
         let answer = self.nodes[shard].engine.load(request);
-        let answer = answer.unwrap_or_else(|error| unreachable!("no fault was injected: {error}"));
+        let answer = answer.unwrap_or_else(|error| unreachable!("only reads fail: {error}"));
         self.input(shard, Input::Loaded { id, answer });
+    }
+
+    /// The tables fail at the next read. What is merged goes into them first: a failing write ends the process.
+    fn fail_read(&mut self, shard: usize, request: &LoadRequest) {
+        self.reached.failed_reads += 1;
+        self.checker.unreadable(request);
+        let engine = &mut self.nodes[shard].engine;
+        let filled = engine.fill();
+        assert!(filled.is_ok(), "no fault was injected: {filled:?}");
+        engine.tables().with(|tables| tables.faults.reads_to_fail.set(1));
     }
 
     pub(super) fn mail(&mut self, from: u16, to: usize, boot: Generation, mail: Mail) {

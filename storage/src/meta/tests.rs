@@ -88,7 +88,7 @@ fn a_meta_damaged_or_cut_at_any_byte_is_refused() {
 /// Proves: G-META-1 (one process, one format, one boot number): another version is named, not guessed at.
 /// Seen to fail when: the version is not compared.
 #[test]
-fn another_format_version_is_refused() {
+fn f_41_another_format_version_is_refused() {
     let (folder, path, _) = written();
     let text = fs::read_to_string(&path).unwrap().replace("iris-data 1\n", "iris-data 2\n");
     fs::write(&path, text).unwrap();

@@ -171,7 +171,7 @@ fn stop_at(n: usize) -> impl FnMut(OpenStep) -> Result<(), Stopped> {
 /// that loses all that was not flushed, a directory opens with everything that was written.
 /// Seen to fail when: `recover_core` does not flush before segments are freed.
 #[test]
-fn a_stop_at_any_step_of_opening_is_survived() {
+fn f_33_a_stop_at_any_step_of_opening_is_survived() {
     let mut step = 0;
     loop {
         let mut site = Site::new(2);
@@ -222,7 +222,7 @@ fn count_steps(shards: u16, to: u16) -> usize {
 /// flushed lost, is finished by the next start, also one that asks for yet another number.
 /// Seen to fail when: rows are deleted at the source before the target is flushed.
 #[test]
-fn a_move_stopped_at_any_step_is_finished_by_the_next_start() {
+fn f_41_a_move_stopped_at_any_step_is_finished_by_the_next_start() {
     for (from, to, next) in [(1, 2, 2), (2, 3, 3), (3, 1, 1), (2, 3, 2), (1, 4, 3)] {
         let steps = count_steps(from, to);
         let all = 0..steps;
@@ -453,7 +453,7 @@ fn dump_of(opened: &mut Opened) -> Model {
 /// Proves: G-CLOCK-1 (no clock decides order or identity): the stored clock never goes back, and jumps only when confirmed.
 /// Seen to fail when: the stored clock is not read.
 #[test]
-fn the_clock_follows_the_hosts_by_seven_days_at_most() {
+fn f_43_the_clock_follows_the_hosts_by_seven_days_at_most() {
     const DAY: u64 = 86_400_000;
     let mut site = Site::new(1);
     site.request.wall = Wall(100 * DAY);

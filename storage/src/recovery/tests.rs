@@ -137,7 +137,7 @@ fn torn_tail_is_cut(padding: Padding, rounds: usize) {
 /// was never acknowledged, and is cut.
 /// Seen to fail when: `verify` skips the checksum.
 #[test]
-fn a_last_record_torn_at_any_byte_is_cut_in_a_fresh_segment() {
+fn f_34_a_last_record_torn_at_any_byte_is_cut_in_a_fresh_segment() {
     torn_tail_is_cut(Padding::Block, 3);
     torn_tail_is_cut(Padding::Eight, 3);
 }
@@ -145,7 +145,7 @@ fn a_last_record_torn_at_any_byte_is_cut_in_a_fresh_segment() {
 /// Proves: G-LOG-1 (a torn tail is told from damage): so is one behind which a reused segment holds older records.
 /// Seen to fail when: the walk takes a readable record of a lower number for damage.
 #[test]
-fn a_last_record_torn_at_any_byte_is_cut_in_a_reused_segment() {
+fn f_34_a_last_record_torn_at_any_byte_is_cut_in_a_reused_segment() {
     torn_tail_is_cut(Padding::Block, 40);
     torn_tail_is_cut(Padding::Eight, 97);
 }
@@ -189,7 +189,7 @@ fn a_segment_whose_head_was_torn_off_is_a_tail_with_one_record_and_damage_with_t
 /// Proves: G-LOG-1 (a torn tail is told from damage): a flipped bit in any byte before the last record refuses to start.
 /// Seen to fail when: the scan for readable records behind the end is left out.
 #[test]
-fn a_flipped_bit_at_any_byte_of_an_earlier_record_refuses() {
+fn f_35_a_flipped_bit_at_any_byte_of_an_earlier_record_refuses() {
     for padding in [Padding::Block, Padding::Eight] {
         let (writer, written) = written(padding, 10);
         let last = &written.last().unwrap().1;
@@ -222,7 +222,7 @@ fn is_refusal(error: &RecoveryError) -> bool {
 /// Proves: G-LOG-1 (a torn tail is told from damage): no segment can go missing, the last one included.
 /// Seen to fail when: the sequence that META vouches for is not compared.
 #[test]
-fn a_missing_segment_refuses() {
+fn f_35_a_missing_segment_refuses() {
     let (writer, written) = written(Padding::Block, 25);
     let used: Vec<_> = writer.log.used_segments().to_vec();
     assert!(used.len() >= 3);
@@ -383,7 +383,7 @@ fn a_host_that_lost_writes_is_cut_at_the_first_hole() {
 /// Proves: G-CRASH-1 (a stop at any point is survived): a recovery that stops anywhere is repeated.
 /// Seen to fail when: the tail is zeroed from the record before it.
 #[test]
-fn a_recovery_that_fails_midway_is_repeated() {
+fn f_33_a_recovery_that_fails_midway_is_repeated() {
     let (writer, written) = written(Padding::Block, 8);
     let (_, place) = written.last().unwrap();
     let mut disk = writer.disk.clone();

@@ -44,7 +44,7 @@ impl World {
 /// Proves: G-MAIL-1 (an enqueue that races with going to sleep wakes the sleeper)
 /// Seen to fail when: the fence in `announce` or the one in `claim_wake` is dropped (loom: deadlock).
 #[test]
-fn loom_one_sender_never_loses_a_wake_up() {
+fn f_64_loom_one_sender_never_loses_a_wake_up() {
     loom::model(|| {
         let world = World::new();
         let sender = thread::spawn({
@@ -62,7 +62,7 @@ fn loom_one_sender_never_loses_a_wake_up() {
 /// Proves: G-MAIL-1 (with two senders, one claims the wake-up and the other's mail is found too)
 /// Seen to fail when: `claim_wake` answers false if another sender has looked.
 #[test]
-fn loom_two_senders_never_lose_a_wake_up() {
+fn f_64_loom_two_senders_never_lose_a_wake_up() {
     // Three threads without a bound take hours.
     let mut model = loom::model::Builder::default();
     model.preemption_bound = Some(3);

@@ -104,7 +104,7 @@ fn check(tables: &RocksTables) -> u64 {
 /// the one that was reported as flushed.
 /// Seen to fail when: the number of a started flush is reported at once.
 #[test]
-fn after_a_power_cut_tables_stand_at_one_record_at_or_above_the_flushed() {
+fn f_32_after_a_power_cut_tables_stand_at_one_record_at_or_above_the_flushed() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::new();
     let shared = disk.shared();
@@ -151,7 +151,7 @@ fn a_power_cut_loses_what_was_not_flushed() {
 /// Proves: G-CRASH-1 (a stop at any point is survived): what the tables lost is replayed from the log.
 /// Seen to fail when: segments are freed behind the applied instead of the flushed number.
 #[test]
-fn what_the_tables_lost_is_replayed_from_the_log() {
+fn f_32_what_the_tables_lost_is_replayed_from_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::new();
     let shared = disk.shared();
