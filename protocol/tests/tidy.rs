@@ -5,6 +5,9 @@
 //! - Forbidden words are put together from halves here, so that this file keeps its own rules.
 #![cfg(test)]
 
+#[path = "tidy/faults.rs"]
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,6 +146,7 @@ const RULES: &[Rule] = &[
         bad: || vec![tree(&[("shard/src/a/mod.rs", "//! A.")])],
     },
     Rule { name: "guarantees and tests name each other", judge: loose_guarantees, bad: bad_guarantees },
+    Rule { name: "faults and scenarios name each other", judge: faults::loose, bad: faults::bad },
     Rule {
         name: "no path of one machine is written down",
         judge: machine_paths,
@@ -190,8 +194,8 @@ fn the_workspace_keeps_every_rule() {
     let files = workspace();
     assert!(files.len() > 50, "only {} files were found", files.len());
     if std::env::var_os(WRITE).is_some() {
-        fs::write(root().join(GUARANTEES), rewritten(page(&files), &proofs(&files)))
-            .expect("the page is written");
+        let page = faults::rewritten(&rewritten(page(&files), &proofs(&files)), &files);
+        fs::write(root().join(GUARANTEES), page).expect("the page is written");
         return;
     }
     let judged = RULES
@@ -241,6 +245,12 @@ fn no_rule_complains_about_what_is_allowed() {
         (concat!("docs/decisions/0001-a", ".md"), "see docs/decisions/README.md"),
     ]);
     files.extend(good_guarantees());
+    let catalogue = faults::good();
+    for (file, more) in files.iter_mut().filter(|file| file.path == GUARANTEES).zip(&catalogue) {
+        file.text.push('\n');
+        file.text.push_str(&more.text);
+    }
+    files.extend(catalogue.into_iter().skip(1));
     for rule in RULES {
         assert_eq!((rule.judge)(&files), Vec::<String>::new(), "{}", rule.name);
     }
