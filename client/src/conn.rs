@@ -1,13 +1,15 @@
-//! One connection to a server: framed, over TLS or plain TCP, never blocking but in `wait` and `open`.
+//! One connection to a server: with length prefixes or as a WebSocket, over TLS or plain TCP, never blocking but in `wait` and `open`.
 //!
 //! Invariants
 //! - A frame's length is judged before memory is taken for it.
 //! - Bytes leave in the order they were queued.
 
 use crate::endpoint::Endpoint;
+use crate::websocket::WebSocket;
 use bytes::{Buf, Bytes, BytesMut};
 use iris_protocol::frame::{self, FrameError};
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
+use iris_protocol::websocket::{AnswerError, CloseStatus, WebSocketError};
 use iris_protocol::wire;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::ClientConnection;
@@ -59,6 +61,12 @@ pub enum ConnError {
     /// The server did not prove itself, or the encrypted stream is broken.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
+    /// The server does not become a WebSocket.
+    #[error("websocket: {0}")]
+    Upgrade(#[from] AnswerError),
+    /// The server broke the rules of WebSocket.
+    #[error("websocket: {0}")]
+    WebSocket(#[from] WebSocketError),
     /// The server sent something that is not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -80,13 +88,15 @@ pub struct Ready {
 pub struct Conn {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    websocket: Option<Box<WebSocket>>,
     input: BytesMut,
     output: BytesMut,
     ended: bool,
 }
 
 impl Conn {
-    /// Connects; blocks for `timeout` at most for each address. The TLS handshake happens with the first reads and writes.
+    /// Connects; blocks for `timeout` at most for each address. TLS handshake and upgrade happen with the first reads and
+    /// writes.
     ///
     /// # Errors
     /// [`ConnError`]: try again after a while, unless the endpoint is wrong.
@@ -102,19 +112,28 @@ impl Conn {
                 Some(Box::new(ClientConnection::new(config, name)?))
             }
         };
-        Ok(Self { socket, tls, input: BytesMut::new(), output: BytesMut::new(), ended: false })
+        let mut output = BytesMut::new();
+        let authority = endpoint.websocket_authority();
+        let websocket = authority.map(|authority| Box::new(WebSocket::begin(&authority, &mut output)));
+        Ok(Self { socket, tls, websocket, input: BytesMut::new(), output, ended: false })
     }
 
     /// Queues a frame.
     pub fn queue_frame(&mut self, frame: wire::client_frame::Frame) {
         let mut bytes = Vec::new();
         frame::encode_client(frame, &mut bytes);
-        self.queue(&bytes);
+        match &mut self.websocket {
+            Some(websocket) => websocket.queue_frame(&bytes, &mut self.output),
+            None => self.output.extend_from_slice(&bytes),
+        }
     }
 
-    /// Queues bytes as they are.
+    /// Queues bytes as they are; on a WebSocket, behind the upgrade.
     pub fn queue(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+        match &mut self.websocket {
+            Some(websocket) => websocket.queue(bytes, &mut self.output),
+            None => self.output.extend_from_slice(bytes),
+        }
     }
 
     /// True while bytes wait for the socket.
@@ -197,8 +216,11 @@ impl Conn {
     /// The next complete frame's body; `None`: read more.
     ///
     /// # Errors
-    /// [`FrameError::Length`] if the server announces a frame that is too large or empty.
-    pub fn next_body(&mut self) -> Result<Option<Bytes>, FrameError> {
+    /// [`ConnError`] if the server announces a frame that is too large or empty, or is no WebSocket.
+    pub fn next_body(&mut self) -> Result<Option<Bytes>, ConnError> {
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.next_body(&mut self.input, &mut self.output);
+        }
         let Some(length) = frame::body_length(&self.input, FRAME_BYTES_MAX)? else {
             return Ok(None);
         };
@@ -236,12 +258,17 @@ impl Conn {
         &self.socket
     }
 
-    /// Says goodbye in TLS, writes what the socket still takes, and closes.
+    /// Says goodbye as a WebSocket and in TLS, writes what the socket still takes, and closes.
     pub fn close(mut self) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close(Some(CloseStatus::NORMAL), &mut self.output);
+        }
+        let mut flushed = self.flush();
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
+            flushed = flushed.and_then(|()| self.flush());
         }
-        if let Err(error) = self.flush() {
+        if let Err(error) = flushed {
             tracing::debug!(%error, "closed a broken connection");
         }
     }

@@ -463,15 +463,13 @@ impl Driver {
         let read = conn.read();
         let now = Mono(1).after(self.start.elapsed());
         while self.session.is_connected() {
-            let frame = match conn.next_body() {
+            match conn.next_body().and_then(|body| Ok(body.map(decode_server).transpose()?)) {
                 Ok(None) => break,
-                Ok(Some(body)) => decode_server(body),
-                Err(error) => Err(error),
-            };
-            if let Ok(frame) = frame {
-                self.session.handle(now, frame);
-            } else {
-                self.session.fault(now, ServerFault::Invalid { frame: "ServerFrame", field: "body" });
+                Ok(Some(frame)) => self.session.handle(now, frame),
+                Err(error @ ConnError::Upgrade(_)) => return self.lost(&error),
+                Err(_) => {
+                    self.session.fault(now, ServerFault::Invalid { frame: "ServerFrame", field: "body" });
+                }
             }
         }
         if !self.session.is_connected() {

@@ -49,6 +49,7 @@ pub struct Endpoint {
     host: String,
     port: u16,
     tls: Option<Arc<ClientConfig>>,
+    is_websocket: bool,
 }
 
 impl Endpoint {
@@ -59,7 +60,7 @@ impl Endpoint {
     pub fn tls(server: &str, authority: &Path) -> Result<Self, EndpointError> {
         let (host, port) = split(server)?;
         let config = Arc::new(tls_config(authority)?);
-        Ok(Self { host, port, tls: Some(config) })
+        Ok(Self { host, port, tls: Some(config), is_websocket: false })
     }
 
     /// A server on this host, in plain text. Any address that is not a loopback one is refused at connect.
@@ -68,7 +69,19 @@ impl Endpoint {
     /// [`EndpointError::Address`] if the text is not `HOST:PORT`.
     pub fn insecure_plaintext(server: &str) -> Result<Self, EndpointError> {
         let (host, port) = split(server)?;
-        Ok(Self { host, port, tls: None })
+        Ok(Self { host, port, tls: None, is_websocket: false })
+    }
+
+    /// The same server's WebSocket port.
+    #[must_use]
+    pub fn over_websocket(self) -> Self {
+        Self { is_websocket: true, ..self }
+    }
+
+    /// Host and port as in a URL, if WebSocket is spoken there.
+    pub(crate) fn websocket_authority(&self) -> Option<String> {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        self.is_websocket.then(|| format!("{host}:{}", self.port))
     }
 
     /// The host's name or address, as given.

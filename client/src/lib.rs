@@ -12,6 +12,7 @@ pub mod session;
 pub mod state;
 pub mod store;
 pub mod token;
+mod websocket;
 
 pub use conn::ConnError;
 pub use driver::{Driver, DriverConfig, DriverError, Flow, Stores};

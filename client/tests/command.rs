@@ -8,7 +8,7 @@ mod fake_server;
 use fake_server::{FakeServer, PATIENCE, Peer, accepted, deliver, rejected, token, welcome};
 use iris_protocol::wire::client_frame;
 use iris_protocol::{CloseCode, RejectCode};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
@@ -226,4 +226,22 @@ fn the_help_names_every_status() {
     for number in 0..=9 {
         assert!(text.contains(&format!("\n  {number}  ")), "status {number} is not explained");
     }
+}
+
+/// Proves: G-WS-2 (`--websocket` asks for the upgrade before anything else)
+/// Seen to fail when: the option is not handed to the endpoint.
+#[test]
+fn a_websocket_begins_with_its_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    std::fs::write(&token_file, token("alice", "phone")).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let mut request = [0; 24];
+        listener.accept().unwrap().0.read_exact(&mut request).unwrap();
+        request
+    });
+    run(&address, &token_file, &["--websocket", "listen", "--timeout", "1"], b"");
+    assert_eq!(&server.join().unwrap(), b"GET /v1/connect HTTP/1.1");
 }

@@ -15,9 +15,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommonArgs {
-    /// The server, such as localhost:7443.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7443", global = true)]
-    pub(crate) server: String,
+    /// The server: localhost:7443 without this, or localhost:7444 with --websocket.
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub(crate) server: Option<String>,
+    /// Speak WebSocket, as web pages do.
+    #[arg(long, global = true)]
+    pub(crate) websocket: bool,
     /// PEM file of the authority that vouches for the server's certificate.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,

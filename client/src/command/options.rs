@@ -20,15 +20,18 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn check(args: CommonArgs) -> Result<Self, Failure> {
+        let usual = if args.websocket { "localhost:7444" } else { "localhost:7443" };
+        let server = args.server.as_deref().unwrap_or(usual);
         let endpoint = match (&args.ca, args.insecure_plaintext) {
-            (_, true) => Endpoint::insecure_plaintext(&args.server)?,
-            (Some(authority), false) => Endpoint::tls(&args.server, authority)?,
+            (_, true) => Endpoint::insecure_plaintext(server)?,
+            (Some(authority), false) => Endpoint::tls(server, authority)?,
             (None, false) => {
                 return Err(Failure::Usage(
                     "--ca FILE is missing: the authority that vouches for the server".to_owned(),
                 ));
             }
         };
+        let endpoint = if args.websocket { endpoint.over_websocket() } else { endpoint };
         let Some(token_file) = args.token_file else {
             return Err(Failure::Usage(
                 "--token-file FILE is missing: `iris-gateway token issue` makes a token".to_owned(),
