@@ -16,6 +16,7 @@ pub use check::Flags;
 pub use source::{ConfigError, Origin, Sources};
 pub use units::{Size, Span};
 
+use crate::address::{AddressLimits, Networks};
 use crate::token::Policy;
 use iris_protocol::limits::Limits;
 use serde::de::Error as _;
@@ -147,6 +148,13 @@ sections! {
         detach: Span = Span(limits().detach);
         /// Message ids that a core may remember; above it: BUSY.
         dedup_rows: u64 = limits().dedup_rows;
+        /// Connections of one address (of one /64, with IPv6) that have not logged in; one more is reset at once.
+        unauthenticated_per_address: u32 = 10;
+        /// New connections a second of one address, sustained, and twice as many at once; what is above is reset at once.
+        handshakes_per_second_per_address: u32 = 5;
+        /// Addresses and networks (such as "10.0.0.0/8") that the two limits of addresses leave alone: load balancers, and carriers
+        /// that hide many people behind one address.
+        address_allow: Networks = Networks::default();
     }
     /// Connections of one core.
     connections: Connections {
@@ -290,6 +298,15 @@ impl Tokens {
 }
 
 impl LimitSection {
+    /// What an address may do before somebody has logged in from it.
+    pub fn of_addresses(&self) -> AddressLimits {
+        AddressLimits {
+            unauthenticated: self.unauthenticated_per_address,
+            handshakes_per_second: self.handshakes_per_second_per_address,
+            allow: self.address_allow.clone(),
+        }
+    }
+
     /// The limits as the shard takes them.
     pub fn limits(&self) -> Limits {
         Limits {

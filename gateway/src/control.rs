@@ -62,6 +62,17 @@ pub(crate) struct LogFigures {
     pub(crate) last_number: u64,
 }
 
+/// What a core's door has refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DoorFigures {
+    /// Connections of banned addresses.
+    pub(crate) banned: u64,
+    /// Connections of addresses with too many that had not logged in.
+    pub(crate) unauthenticated: u64,
+    /// Connections of addresses that connect too often.
+    pub(crate) handshakes: u64,
+}
+
 /// One look at a core.
 pub(crate) struct CoreFigures<'a> {
     /// Open connections.
@@ -74,6 +85,10 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) has_storage_room: bool,
     /// The record log's.
     pub(crate) log: LogFigures,
+    /// The door's.
+    pub(crate) door: DoorFigures,
+    /// Connections that have not logged in.
+    pub(crate) unauthenticated: usize,
     /// The reactor's.
     pub(crate) reactor: iris_reactor::Counters,
     /// The shard's.
@@ -147,6 +162,14 @@ macro_rules! core_stats {
 core_stats! { f:
     connections, "iris_connections", Gauge / 1, "Open connections, logged in or not.",
         u64::try_from(f.connections).unwrap_or(u64::MAX);
+    unauthenticated, "iris_connections_unauthenticated", Gauge / 1, "Of these: not logged in yet.",
+        u64::try_from(f.unauthenticated).unwrap_or(u64::MAX);
+    refused_banned, "iris_refused_banned_total", Counter / 1, "Connections of banned addresses that were reset.",
+        f.door.banned;
+    refused_unauthenticated, "iris_refused_unauthenticated_total", Counter / 1,
+        "Connections that were reset because too many of their address had not logged in.", f.door.unauthenticated;
+    refused_handshakes, "iris_refused_handshakes_total", Counter / 1,
+        "Connections that were reset because those of their address came too fast.", f.door.handshakes;
     clock_ms, "iris_shard_clock_seconds", Gauge / 1000, "The shard clock, in seconds since 1970.", f.clock.0;
     storage_room, "iris_storage_room", Gauge / 1, "1 while the disk has room for new messages, else 0.",
         u64::from(f.has_storage_room);

@@ -5,17 +5,20 @@
 //! - Effects are carried out in the order in which the shard made them.
 //! - A core sleeps only after it said so and looked at its mail once more.
 
+mod door;
 mod inbound;
 mod outbound;
 mod relocation;
 mod timing;
 
+use crate::address::AddressTable;
 use crate::conn::ConnTable;
 use crate::control::{Control, CoreStats};
 use crate::durable::{DurableLog, WriteError};
 use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
+use door::Door;
 use iris_protocol::{Mono, ShardId};
 use iris_reactor::mail::Post;
 use iris_reactor::{Conn, Event, Listener, Peer, Reactor, Wait};
@@ -85,6 +88,8 @@ pub(crate) struct CoreParts {
     pub(crate) storage: StorageHandle,
     /// Its share of the listening sockets.
     pub(crate) listeners: Vec<(TcpListener, Scheme)>,
+    /// What addresses may do.
+    pub(crate) addresses: Arc<AddressTable>,
     /// Checks tokens.
     pub(crate) tokens: TokenGate,
     /// Flags from the main thread.
@@ -102,6 +107,7 @@ pub(crate) struct Core {
     parts: CoreParts,
     listening: Vec<(Listener, Scheme)>,
     conns: ConnTable,
+    door: Door,
     dirty: Vec<Conn>,
     held: VecDeque<Event>,
     relocations: Relocations,
@@ -123,6 +129,7 @@ impl Core {
             parts,
             listening,
             conns: ConnTable::default(),
+            door: Door::default(),
             dirty: Vec::new(),
             held: VecDeque::new(),
             relocations: Relocations::default(),
@@ -208,7 +215,7 @@ impl Core {
 
     fn take_event(&mut self, now: Mono, event: Event) -> Result<(), CoreError> {
         match event {
-            Event::Accepted { conn, listener, peer: _ } => self.accepted(now, conn, listener),
+            Event::Accepted { conn, listener, peer } => self.knocked(now, conn, listener, peer),
             Event::Received { conn, mut bytes } => self.received(now, conn, &mut bytes),
             Event::Sent { conn, buffer } => self.sent(now, conn, buffer),
             Event::Closed { conn, cause } => self.closed(now, conn, cause),

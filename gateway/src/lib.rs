@@ -7,6 +7,7 @@
 //! - A thread of a core never blocks but in its reactor.
 //! - The process ends with one of [`exit::ExitStatus`], and says why first.
 
+pub mod address;
 mod admin;
 pub mod args;
 mod bind;

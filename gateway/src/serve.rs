@@ -7,6 +7,7 @@
 use crate::admin;
 use crate::admin::Credential;
 use crate::admin::board::{Board, BoardParts};
+use crate::address::AddressTable;
 use crate::args::ServePlan;
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
@@ -27,7 +28,7 @@ use crate::token::Verifier;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use iris_protocol::{ShardId, Wall};
 use iris_reactor::mail::{Post, mesh};
-use iris_reactor::{Peer, Reactor, Waker};
+use iris_reactor::{Peer, PeerAddresses, Reactor, Waker};
 use iris_shard::{Placement, Shard};
 use iris_storage::meta::MetaError;
 use iris_storage::number::Vouch;
@@ -88,6 +89,7 @@ struct Shared {
     keys: Keys,
     control: Arc<Control>,
     config: Arc<Config>,
+    addresses: Arc<AddressTable>,
     vouches: Sender<(u16, Vouch)>,
     placement: Placement,
     started: Instant,
@@ -140,6 +142,7 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
         keys: keys.clone(),
         control: Arc::clone(&control),
         config: Arc::clone(&config),
+        addresses: AddressTable::new(&config.limits.of_addresses()),
         vouches: vouch_tx,
         placement: opened.placement.clone(),
         started: Instant::now(),
@@ -293,7 +296,7 @@ fn run_core(
     peers: &Receiver<Vec<Peer>>,
 ) -> Vouch {
     seed.place.pin();
-    let Shared { keys, control, config, vouches, placement, started } = seed.shared;
+    let Shared { keys, control, config, addresses, vouches, placement, started } = seed.shared;
     let reactor = match Reactor::new(&reactor_config(&config)) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -323,6 +326,7 @@ fn run_core(
         log: DurableLog::new(log, seed.place.shard, directory, durability, vouches),
         storage,
         listeners: seed.listeners,
+        addresses,
         tokens: TokenGate::new(keys, config.tokens.cache as usize),
         control,
         stats: seed.stats,
@@ -348,6 +352,7 @@ fn reactor_config(config: &Config) -> iris_reactor::Config {
         receive_buffers: connections.receive_buffers,
         receive_buffer_bytes: u32::try_from(connections.receive_buffer_bytes.0).unwrap_or(u32::MAX),
         idle_after: Some(connections.idle_after.0),
+        peer_addresses: PeerAddresses::Asked,
         ..iris_reactor::Config::default()
     }
 }

@@ -5,6 +5,7 @@
 //! - Nothing is changed or made by a check.
 
 use super::{Address, Admin, Config, ConfigError};
+use crate::address::PER_ADDRESS_MAX;
 use crate::admin::Credential;
 use crate::tls::ServerTls;
 use crate::token::Verifier;
@@ -161,6 +162,17 @@ impl Config {
         problems.unless(limits.retention.0 >= second, "limits.retention", "at least 1s");
         problems.unless(limits.detach.0 >= second, "limits.detach", "at least 1s");
         problems.unless(limits.dedup_rows >= 1, "limits.dedup_rows", "at least 1");
+        let per_address = 1..=PER_ADDRESS_MAX;
+        problems.unless(
+            per_address.contains(&limits.unauthenticated_per_address),
+            "limits.unauthenticated_per_address",
+            "1 to 10000",
+        );
+        problems.unless(
+            per_address.contains(&limits.handshakes_per_second_per_address),
+            "limits.handshakes_per_second_per_address",
+            "1 to 10000",
+        );
     }
 
     fn connection_tables(&self, problems: &mut Problems) {

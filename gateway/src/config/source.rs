@@ -158,7 +158,7 @@ impl Merged {
         Ok(())
     }
 
-    /// Sets a key from a text, which is read as the kind of value that the default is.
+    /// Sets a key from a text, which is read as the kind of value that the default is; commas separate those of a list.
     fn text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         let wrong = |message: &str| ConfigError::Value {
             key: key.to_owned(),
@@ -168,6 +168,10 @@ impl Merged {
         let value = match self.slot(key) {
             Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
             Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+            Some(Value::Array(_)) => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
+            }
             Some(_) | None => Value::String(text.to_owned()),
         };
         self.set(key, value, origin)

@@ -3,6 +3,7 @@
 use super::check::Flags;
 use super::text::{default_file, table};
 use super::{Config, ConfigError, DESCRIPTIONS, Durability, Sources};
+use crate::address::Network;
 use crate::tls::selfsigned;
 use crate::token::issuer::keygen;
 use std::path::PathBuf;
@@ -51,6 +52,21 @@ fn later_sources_win() {
     assert_eq!(config.server.shards, 3);
     assert_eq!(config.server.drain.0, Duration::from_secs(2));
     assert_eq!(config.storage.durability, Durability::Os);
+}
+
+/// Proves: a list is written as one in the file, and with commas elsewhere; what does not belong into it is refused by its key.
+/// Seen to fail when: a text with commas is taken as one value.
+#[test]
+fn a_list_has_two_ways_to_be_written() {
+    let networks =
+        |text: &[&str]| text.iter().map(|network| network.parse().unwrap()).collect::<Vec<Network>>();
+    let from_file = load("[limits]\naddress_allow = [\"10.0.0.0/8\", \"::1\"]\n", &[], &[]).unwrap();
+    assert_eq!(from_file.limits.address_allow.0, networks(&["10.0.0.0/8", "::1"]));
+    let from_flag = load("", &[], &[("limits.address_allow", "192.0.2.7, 2001:db8::/32")]).unwrap();
+    assert_eq!(from_flag.limits.address_allow.0, networks(&["192.0.2.7", "2001:db8::/32"]));
+    assert!(load("", &[], &[("limits.address_allow", "")]).unwrap().limits.address_allow.0.is_empty());
+    let error = load("", &[], &[("limits.address_allow", "10.0.0.0/8,nowhere")]).unwrap_err().to_string();
+    assert!(error.contains("limits.address_allow") && error.contains("nowhere"), "{error}");
 }
 
 /// Proves: a key that does not exist is refused by its name, wherever it stands.
@@ -162,6 +178,8 @@ fn every_problem_is_reported_with_its_key() {
         ("limits.retention", "0s"),
         ("limits.detach", "0s"),
         ("limits.dedup_rows", "0"),
+        ("limits.unauthenticated_per_address", "0"),
+        ("limits.handshakes_per_second_per_address", "10001"),
         ("connections.rings", "0"),
         ("connections.descriptors_per_ring", "0"),
         ("connections.receive_buffers", "1000"),

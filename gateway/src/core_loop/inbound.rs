@@ -5,6 +5,7 @@
 //! - Every refusal of a token waits for the same fixed delay.
 
 use super::{Core, Scheme};
+use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
 use crate::gate::TokenGate;
 use crate::tls::TlsConn;
@@ -17,7 +18,7 @@ use iris_reactor::{CloseCause, Conn, Listener};
 use iris_shard::io::{Input, Login, Renewal};
 
 impl Core {
-    pub(super) fn accepted(&mut self, now: Mono, conn: Conn, listener: Listener) {
+    pub(super) fn accepted(&mut self, now: Mono, conn: Conn, listener: Listener, seat: Seat) {
         let scheme = self.listening.iter().find(|(other, _)| *other == listener).map(|(_, scheme)| scheme);
         let transport = match scheme {
             Some(Scheme::Plain) => Some(Transport::Plain),
@@ -31,6 +32,7 @@ impl Core {
             return;
         };
         self.conns.insert(ConnState::new(conn, transport));
+        self.door.seat(conn, seat);
         let deadline = self.instant(now) + self.parts.login_timeout;
         self.timing.logins.push_back((deadline, conn));
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), "accepted");
@@ -123,6 +125,7 @@ impl Core {
                 return;
             }
         };
+        self.door.leave(conn);
         let home = self.parts.placement.shard_of(claims.user.slot());
         let life = TokenGate::life(&claims);
         let login = Box::new(Login { user: claims.user, device: claims.device, life, hello });
@@ -148,6 +151,7 @@ impl Core {
     pub(super) fn closed(&mut self, now: Mono, conn: Conn, cause: CloseCause) {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), ?cause, "closed");
         self.forget_move(conn);
+        self.door.leave(conn);
         let Some(state) = self.conns.remove(conn) else { return };
         if state.in_shard {
             self.give(now, Input::Gone { conn: state.id() });

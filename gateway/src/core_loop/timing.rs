@@ -88,6 +88,8 @@ impl Core {
         }
         self.parts.stats.publish(&crate::control::CoreFigures {
             connections: self.conns.len(),
+            unauthenticated: self.door.waiting(),
+            door: self.door.figures(),
             clock: self.parts.shard.clock(now),
             settled: self.parts.shard.settled() && self.parts.log.is_idle(),
             has_storage_room: self.parts.shard.has_storage_room(),

@@ -19,6 +19,12 @@ use tempfile::TempDir;
 /// Long enough for a busy host; every wait ends with its event, this is only when a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// All clients of a test come from one address; a test of the limits of addresses says so in its environment.
+const CROWDS_FROM_ONE_ADDRESS: [(&str, &str); 2] = [
+    ("IRIS__LIMITS__UNAUTHENTICATED_PER_ADDRESS", "10000"),
+    ("IRIS__LIMITS__HANDSHAKES_PER_SECOND_PER_ADDRESS", "10000"),
+];
+
 /// What a gateway is started with.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -160,6 +166,7 @@ impl Gateway {
             .args(command)
             .args(["serve", "--insecure-plaintext", "--config"])
             .arg(self.config())
+            .envs(CROWDS_FROM_ONE_ADDRESS)
             .envs(self.setup.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -15,6 +15,7 @@ mod cuts;
 mod descriptors;
 mod disk;
 mod drains;
+mod floods;
 mod fsck;
 mod half_open;
 mod harness;
