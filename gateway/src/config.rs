@@ -81,7 +81,7 @@ sections! {
         /// Connections that the kernel holds until they are accepted; the kernel's own limit is net.core.somaxconn.
         backlog: u32 = 4096;
     }
-    /// The server's certificate, read at the start.
+    /// The server's certificate. SIGHUP reads it again.
     tls: Tls {
         /// Certificate chain, PEM, the server's own first.
         certificate: PathBuf = PathBuf::from("/etc/iris/server.pem");

@@ -1,11 +1,14 @@
-//! What the main thread tells the cores, and what they tell it: flags and figures without locks.
+//! What the main thread tells the cores, and what they tell it: flags, limits and figures.
 //!
 //! Invariants
-//! - A core writes only its own figures; the main thread and the admin port only the flags.
+//! - A core writes only its own figures; the main thread and the admin port only the flags and limits.
+//! - A core takes a lock only when the limits have changed.
 //! - Every figure of the cores stands once, in `core_stats!`, with its name, kind, unit and meaning.
 
 use iris_protocol::Wall;
+use iris_protocol::limits::Limits;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Flags of the process.
 #[derive(Debug, Default)]
@@ -13,6 +16,9 @@ pub(crate) struct Control {
     drain_ordered: AtomicBool,
     draining: AtomicBool,
     stop: AtomicBool,
+    limits: Mutex<Limits>,
+    /// How often other limits were put in force.
+    limits_changes: AtomicU64,
 }
 
 impl Control {
@@ -34,6 +40,21 @@ impl Control {
     /// End as soon as what was accepted is durable.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Puts other limits in force.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.limits_changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// The limits, if they changed since this core looked; `seen` is what it saw then.
+    pub(crate) fn changed_limits(&self, seen: &mut u64) -> Option<Limits> {
+        let changes = self.limits_changes.load(Ordering::Acquire);
+        if std::mem::replace(seen, changes) == changes {
+            return None;
+        }
+        Some(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// True once [`Control::drain`] was called.

@@ -115,6 +115,7 @@ pub(crate) struct Core {
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
     draining: bool,
+    limits_seen: u64,
     next_control: Instant,
 }
 
@@ -137,6 +138,7 @@ impl Core {
             scratch: Vec::new(),
             spare: Vec::new(),
             draining: false,
+            limits_seen: 0,
             next_control,
         }
     }

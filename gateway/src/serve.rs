@@ -4,10 +4,10 @@
 //! - No client is listened to before every core has recovered; the admin port says meanwhile that it starts.
 //! - A clean stop is recorded only after every core's last record is durable and its tables are flushed.
 
+use crate::address::AddressTable;
 use crate::admin;
 use crate::admin::Credential;
 use crate::admin::board::{Board, BoardParts};
-use crate::address::AddressTable;
 use crate::args::ServePlan;
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
@@ -20,6 +20,7 @@ use crate::exit::ExitStatus;
 use crate::fatal::die;
 use crate::gate::{Keys, TokenGate};
 use crate::host;
+use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
 use crate::place::{CorePlace, places, processors};
 use crate::storage_thread::{self, StorageParts};
@@ -131,9 +132,10 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let tls = load_tls(&config)?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
-    let config = Arc::new(config);
+    let shown = Arc::new(config.clone());
     let control = Arc::new(Control::default());
-    let (board, admin) = open_admin_port(&config, &control, log)?;
+    let addresses = AddressTable::new(&config.limits.of_addresses());
+    let (board, admin) = open_admin_port(&shown, &control, log.clone())?;
     let mut opened = boot::open(&config, shards, plan)?;
     let mut bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
     bound.addresses.admin = admin;
@@ -141,8 +143,8 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let shared = Shared {
         keys: keys.clone(),
         control: Arc::clone(&control),
-        config: Arc::clone(&config),
-        addresses: AddressTable::new(&config.limits.of_addresses()),
+        config: shown,
+        addresses: Arc::clone(&addresses),
         vouches: vouch_tx,
         placement: opened.placement.clone(),
         started: Instant::now(),
@@ -150,8 +152,9 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
     board.introduce(cores.iter().map(|core| Arc::clone(&core.stats)).collect());
     announce(&bound.addresses);
+    let in_force = InForce { plan, log, config, keys, tls, addresses, board, control: Arc::clone(&control) };
     let mut main =
-        Main { opened, cores, control, vouches, keys, config, drain_until: None, clock_at: Instant::now() };
+        Main { opened, cores, control, vouches, in_force, drain_until: None, clock_at: Instant::now() };
     main.watch(&mut signals);
     main.stop()
 }
@@ -389,24 +392,23 @@ fn say(line: &serde_json::Value) {
     let _unheard = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-struct Main {
+struct Main<'a> {
     opened: Opened,
     cores: Vec<Running>,
     control: Arc<Control>,
     vouches: Receiver<(u16, Vouch)>,
-    keys: Keys,
-    config: Arc<Config>,
+    in_force: InForce<'a>,
     drain_until: Option<Instant>,
     clock_at: Instant,
 }
 
-impl Main {
+impl Main<'_> {
     /// Until a drain is complete, or has taken too long.
     fn watch(&mut self, signals: &mut Signals) {
         loop {
             for signal in signals.pending() {
                 match signal {
-                    SIGHUP => self.reload(),
+                    SIGHUP => self.in_force.reload(),
                     SIGUSR1 => self.print_stats(),
                     _ => self.drain(),
                 }
@@ -434,17 +436,7 @@ impl Main {
         }
         tracing::info!("draining");
         self.control.drain();
-        self.drain_until = Some(Instant::now() + self.config.server.drain.0);
-    }
-
-    fn reload(&self) {
-        match load_keys(&self.config) {
-            Ok(verifier) => {
-                self.keys.replace(verifier);
-                tracing::info!("token keys reloaded");
-            }
-            Err(error) => tracing::warn!(%error, "token keys not reloaded: the old ones stay"),
-        }
+        self.drain_until = Some(Instant::now() + self.in_force.config.server.drain.0);
     }
 
     fn print_stats(&self) {

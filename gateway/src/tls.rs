@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - TLS 1.3 alone, no early data, no client certificates, no ALPN.
-//! - Reading certificates anew makes a new [`ServerTls`]; connections keep the one they began with.
+//! - Connections keep the certificate that they began with; others can be put in force for those that follow.
 
 pub mod conn;
 pub mod selfsigned;
@@ -15,7 +15,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Tickets after a full handshake. 1: rustls' default of 2 costs a record and an encryption more at every handshake.
 const TICKETS: usize = 1;
@@ -52,10 +52,10 @@ pub enum ServerTlsError {
     Tickets(rustls::Error),
 }
 
-/// The server's side of TLS, shared by all cores.
+/// The server's side of TLS, shared by all cores. Read once a connection, written at a reload.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl ServerTls {
@@ -84,11 +84,17 @@ impl ServerTls {
         config.ticketer = Ticketer::new().map_err(ServerTlsError::Tickets)?;
         config.send_tls13_tickets = TICKETS;
         assert!(config.max_early_data_size == 0, "early data could be replayed");
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))) })
+    }
+
+    /// Shows the other one's certificate to all connections from now on.
+    pub fn replace(&self, other: &Self) {
+        let config = other.config();
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`Effect::Accept`] comes from [`Input::Stored`], or from the replay of a key that is already durable, alone.
 
 use crate::mail::Mail;
+use iris_protocol::limits::Limits;
 use iris_protocol::{CloseCode, DeviceId, ShardId, UserId, Wall, wire};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
 use iris_storage::op::Op;
@@ -110,6 +111,8 @@ pub enum Input {
         /// The content.
         mail: Mail,
     },
+    /// Other limits are in force, for what is judged from now on.
+    Limits(Box<Limits>),
     /// A deadline has come.
     Tick,
     /// Refuse new logins, tell sessions to go.

@@ -152,6 +152,7 @@ impl Shard {
             Input::StorageRoom { available } => self.has_storage_room = available,
             Input::Loaded { id, answer } => self.loaded(id, answer),
             Input::Mail { from, mail } => self.mail_in(from, mail),
+            Input::Limits(limits) => self.config.limits = *limits,
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
         }

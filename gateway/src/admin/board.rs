@@ -7,12 +7,12 @@ use super::access::Credential;
 use crate::config::Config;
 use crate::control::{Control, CoreStats};
 use crate::logging::LogControl;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a board is made of.
 pub(crate) struct BoardParts {
-    /// The configuration in force.
+    /// The configuration at the start.
     pub(crate) config: Arc<Config>,
     /// Flags of the process.
     pub(crate) control: Arc<Control>,
@@ -25,6 +25,7 @@ pub(crate) struct BoardParts {
 /// See the module.
 pub(crate) struct Board {
     parts: BoardParts,
+    config: RwLock<Arc<Config>>,
     cores: OnceLock<Vec<Arc<CoreStats>>>,
     started_s: u64,
 }
@@ -33,7 +34,8 @@ impl Board {
     /// A board without cores.
     pub(crate) fn new(parts: BoardParts) -> Self {
         let started_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { parts, cores: OnceLock::new(), started_s }
+        let config = RwLock::new(Arc::clone(&parts.config));
+        Self { parts, config, cores: OnceLock::new(), started_s }
     }
 
     /// The cores have started: from here on they are shown.
@@ -47,8 +49,13 @@ impl Board {
     }
 
     /// The configuration in force.
-    pub(crate) fn config(&self) -> &Config {
-        &self.parts.config
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn show(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// Flags of the process.

@@ -21,6 +21,6 @@ pub(super) async fn shards(State(board): State<Arc<Board>>) -> Result<Json<Value
 
 /// `GET /api/v1/config`: every value in force. Secrets are in files, and only their names are here.
 pub(super) async fn config(State(board): State<Arc<Board>>) -> Result<Json<Value>, Failure> {
-    let values = serde_json::to_value(board.config());
+    let values = serde_json::to_value(&*board.config());
     values.map(Json).map_err(|error| Failure::new(Code::Invalid, error.to_string()))
 }

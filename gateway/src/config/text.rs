@@ -23,8 +23,12 @@ pub(crate) struct Key {
 
 /// The default of every key, as TOML values by section.
 pub(crate) fn default_values() -> toml::Table {
-    toml::Table::try_from(Config::default())
-        .unwrap_or_else(|error| panic!("the default is not TOML: {error}"))
+    values(&Config::default())
+}
+
+/// The value of every key, as TOML values by section.
+pub(crate) fn values(config: &Config) -> toml::Table {
+    toml::Table::try_from(config).unwrap_or_else(|error| panic!("a configuration is not TOML: {error}"))
 }
 
 /// The default of one key.

@@ -4,6 +4,7 @@
 //! - A token is checked before the shard, or another core, hears of the connection.
 //! - Every refusal of a token waits for the same fixed delay.
 
+use super::timing::push;
 use super::{Core, Scheme};
 use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
@@ -34,7 +35,7 @@ impl Core {
         self.conns.insert(ConnState::new(conn, transport));
         self.door.seat(conn, seat);
         let deadline = self.instant(now) + self.parts.login_timeout;
-        self.timing.logins.push_back((deadline, conn));
+        push(&mut self.timing.logins, deadline, conn);
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), "accepted");
     }
 

@@ -1,7 +1,7 @@
 //! Deadlines of the loop itself: logins, refusals, closes; and the flags of the main thread.
 //!
 //! Invariants
-//! - Each queue holds deadlines of one constant delay, so its front is its earliest.
+//! - Each queue holds deadlines in the order in which they come, so its front is its earliest.
 
 use super::{CONTROL_INTERVAL, Core};
 use crate::conn::Phase;
@@ -38,6 +38,12 @@ impl Timing {
             .filter_map(|queue| queue.front().map(|(at, _)| *at))
             .min()
     }
+}
+
+/// Adds a deadline. After a delay was made shorter, the first ones wait until the last of the longer ones has come.
+pub(super) fn push(queue: &mut VecDeque<(Instant, Conn)>, at: Instant, conn: Conn) {
+    let last = queue.back().map_or(at, |(last, _)| *last);
+    queue.push_back((at.max(last), conn));
 }
 
 fn due(queue: &mut VecDeque<(Instant, Conn)>, now: Instant) -> Option<Conn> {
@@ -79,6 +85,10 @@ impl Core {
     }
 
     fn look_at_control(&mut self, now: Mono) {
+        if let Some(limits) = self.parts.control.changed_limits(&mut self.limits_seen) {
+            self.parts.login_timeout = limits.login;
+            self.give(now, Input::Limits(Box::new(limits)));
+        }
         if self.parts.control.is_draining() && !self.draining {
             self.draining = true;
             for (listener, _) in std::mem::take(&mut self.listening) {

@@ -67,6 +67,26 @@ fn events_below_the_level_are_not_written() {
     assert_eq!(lines.len(), 2, "{lines:?}");
 }
 
+/// Proves: G-RELOAD-1 (the level can be changed while the process logs)
+/// Seen to fail when: `subscriber` gives a handle of another layer.
+#[test]
+fn the_level_is_changed_while_events_are_written() {
+    let written = Written::default();
+    let writer = written.clone();
+    let (subscriber, level) = subscriber(LogLevel::Info, false, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        for wanted in [LogLevel::Debug, LogLevel::Warn] {
+            tracing::debug!("a connection");
+            tracing::info!("a change");
+            level.reload(super::filter(wanted)).unwrap();
+        }
+        tracing::info!("a change");
+    });
+    let bytes = written.0.lock().unwrap().clone();
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!((text.matches("a connection").count(), text.matches("a change").count()), (1, 2), "{text}");
+}
+
 /// Set in the process that is to panic.
 const PANIC_HERE: &str = "IRIS_TEST_PANIC";
 

@@ -111,6 +111,17 @@ impl Gateway {
         change(&mut self.setup);
     }
 
+    /// Changes the configuration file of the process that runs, and sends SIGHUP; waits for its answer, and gives it.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut Setup)) -> String {
+        let answers = |log: &str| log.lines().filter(|line| line.contains("reloaded:")).count();
+        let before = answers(&self.log());
+        self.set(change);
+        self.write_config();
+        signal(self.pid(), "HUP");
+        wait_until("the reload to end", || answers(&self.log()) > before);
+        self.log().lines().rfind(|line| line.contains("reloaded:")).unwrap().to_owned()
+    }
+
     fn write_config(&self) {
         let dir = self.dir.path().display();
         let Setup { durability, shards, level, extra, .. } = &self.setup;

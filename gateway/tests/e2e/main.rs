@@ -26,6 +26,7 @@ mod pauses;
 mod preload;
 mod raw;
 mod resets;
+mod reloads;
 mod sync_errors;
 mod talk;
 mod tokens;

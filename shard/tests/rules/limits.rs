@@ -4,6 +4,7 @@ use crate::accepting::pair;
 use crate::world::{World, conversation};
 use iris_protocol::limits::{Limits, SEND_WINDOW, UNCONFIRMED_MAX};
 use iris_protocol::{GapReason, RejectCode};
+use iris_shard::io::Input;
 use std::time::Duration;
 
 fn generous() -> Limits {
@@ -46,6 +47,32 @@ fn f_65_a_full_inbox_refuses_before_acceptance_and_opens_again() {
     assert_eq!(world.clients[0].rejected.len(), 11);
     let expected: Vec<u64> = (1..=21).collect();
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
+}
+
+/// Proves: G-RELOAD-1 (limits that are changed hold for the next thing that is judged, in both directions, and nobody is closed)
+/// Seen to fail when: `Shard::handle` drops `Input::Limits`.
+#[test]
+fn other_limits_hold_from_the_next_message_on() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let put_in_force = |world: &mut World, limits: Limits| {
+        for shard in 0..2 {
+            world.input(shard, Input::Limits(Box::new(limits)));
+        }
+    };
+    put_in_force(&mut world, Limits { sends_per_second: 1, sends_burst: 2, ..Limits::default() });
+    for number in 0..5 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    let codes: Vec<RejectCode> = world.clients[0].rejected.iter().map(|(_, code)| *code).collect();
+    assert_eq!(codes, [RejectCode::RateLimited; 3]);
+    put_in_force(&mut world, generous());
+    for number in 5..50 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    assert_eq!(world.clients[0].rejected.len(), 3);
+    assert!(world.clients.iter().all(|client| client.closed.is_empty()));
 }
 
 /// Proves: G-LIMIT-1 (an inbox never holds more than its hard limit, crash loops included)

@@ -1,0 +1,90 @@
+//! SIGHUP: the configuration is read again, judged as a whole, and put in force as far as that goes without a restart.
+//!
+//! Invariants
+//! - A configuration, or a file that it names, with any fault changes nothing.
+//! - Nobody is disconnected. A connection keeps the certificate that it began with; limits hold from the next thing that is judged.
+//! - What is in force is known: a key that waits for a restart is told at every reload until then.
+
+use crate::config::{Config, Flags, Sources, text};
+use crate::tls::ServerTls;
+use crate::token::Verifier;
+
+/// Keys that take effect at once, and sections all of whose keys do. docs/OPERATING.md names them; a test holds the two together.
+pub(crate) const LIVE: &[&str] = &[
+    "limits.*",
+    "log.level",
+    "server.drain",
+    "tls.*",
+    "tokens.audience",
+    "tokens.issuer",
+    "tokens.jwks",
+    "tokens.leeway",
+];
+
+/// A configuration that was found to be without fault, with what its files hold.
+pub(crate) struct Reload {
+    /// What is in force from now on: the new values of live keys, the old ones of the others.
+    pub(crate) config: Config,
+    /// The token keys.
+    pub(crate) verifier: Verifier,
+    /// The certificate, if TLS is served.
+    pub(crate) tls: Option<ServerTls>,
+    /// Keys that changed and take effect now.
+    pub(crate) changed: Vec<String>,
+    /// Keys that changed and wait for a restart.
+    pub(crate) waiting: Vec<String>,
+}
+
+impl Reload {
+    /// Reads everything again and compares it with what is in force.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in words: keep what is in force.
+    pub(crate) fn read(sources: &Sources, flags: Flags, in_force: &Config) -> Result<Self, Vec<String>> {
+        let new = sources.load().map_err(|error| vec![error.to_string()])?;
+        let mut problems: Vec<String> = new.problems(flags).iter().map(ToString::to_string).collect();
+        let (config, changed, waiting) = merge(in_force, &new);
+        let verifier = Verifier::load(&config.tokens.jwks, config.tokens.policy());
+        let tls = config.listen.tls.0.map(|_| ServerTls::load(&config.tls.certificate, &config.tls.key));
+        problems.extend(verifier.as_ref().err().map(ToString::to_string));
+        problems.extend(tls.as_ref().and_then(|tls| tls.as_ref().err()).map(ToString::to_string));
+        match (verifier, tls.transpose()) {
+            (Ok(verifier), Ok(tls)) if problems.is_empty() => {
+                Ok(Self { config, verifier, tls, changed, waiting })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn is_live(section: &str, key: &str) -> bool {
+    LIVE.iter().filter_map(|live| live.split_once('.')).any(|(s, k)| s == section && (k == key || k == "*"))
+}
+
+/// The configuration in force after a reload; what changed in it, and what did not although it should.
+fn merge(in_force: &Config, new: &Config) -> (Config, Vec<String>, Vec<String>) {
+    let (mut merged, new) = (text::values(in_force), text::values(new));
+    let (mut changed, mut waiting) = (Vec::new(), Vec::new());
+    for (section, values) in &mut merged {
+        let (Some(values), Some(new)) =
+            (values.as_table_mut(), new.get(section).and_then(toml::Value::as_table))
+        else {
+            continue;
+        };
+        for (key, value) in values {
+            let Some(new) = new.get(key).filter(|new| *new != value) else { continue };
+            let name = format!("{section}.{key}");
+            if is_live(section, key) {
+                *value = new.clone();
+                changed.push(name);
+            } else {
+                waiting.push(name);
+            }
+        }
+    }
+    let config = merged.try_into().unwrap_or_else(|error| panic!("values of two configurations: {error}"));
+    (config, changed, waiting)
+}
+
+#[cfg(test)]
+mod tests;
