@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::gate::Keys;
 use crate::logging::LogControl;
 use crate::reload::Reload;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Tickets};
 use std::sync::Arc;
 
 /// The configuration, and where its live part is used.
@@ -26,6 +26,8 @@ pub(crate) struct InForce<'a> {
     pub(crate) keys: Keys,
     /// The certificate, if TLS is served.
     pub(crate) tls: Option<Arc<ServerTls>>,
+    /// Keys of session tickets.
+    pub(crate) tickets: Arc<Tickets>,
     /// What addresses may do.
     pub(crate) addresses: Arc<AddressTable>,
     /// Shows the configuration.
@@ -37,7 +39,7 @@ pub(crate) struct InForce<'a> {
 impl InForce<'_> {
     /// SIGHUP.
     pub(crate) fn reload(&mut self) {
-        match Reload::read(&self.plan.sources, self.plan.flags, &self.config) {
+        match Reload::read(&self.plan.sources, self.plan.flags, &self.config, &self.tickets) {
             Ok(reload) => self.put_in_force(reload),
             Err(problems) => tracing::warn!(?problems, "not reloaded: everything stays as it was"),
         }

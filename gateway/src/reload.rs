@@ -6,8 +6,9 @@
 //! - What is in force is known: a key that waits for a restart is told at every reload until then.
 
 use crate::config::{Config, Flags, Sources, text};
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
+use std::sync::Arc;
 
 /// Keys that take effect at once, and sections all of whose keys do. docs/OPERATING.md names them; a test holds the two together.
 pub(crate) const LIVE: &[&str] = &[
@@ -40,12 +41,18 @@ impl Reload {
     ///
     /// # Errors
     /// Everything that is wrong, in words: keep what is in force.
-    pub(crate) fn read(sources: &Sources, flags: Flags, in_force: &Config) -> Result<Self, Vec<String>> {
+    pub(crate) fn read(
+        sources: &Sources,
+        flags: Flags,
+        in_force: &Config,
+        tickets: &Arc<Tickets>,
+    ) -> Result<Self, Vec<String>> {
         let new = sources.load().map_err(|error| vec![error.to_string()])?;
         let mut problems: Vec<String> = new.problems(flags).iter().map(ToString::to_string).collect();
         let (config, changed, waiting) = merge(in_force, &new);
         let verifier = Verifier::load(&config.tokens.jwks, config.tokens.policy());
-        let tls = config.listen.tls.0.map(|_| ServerTls::load(&config.tls.certificate, &config.tls.key));
+        let files = (&config.tls.certificate, &config.tls.key);
+        let tls = config.listen.tls.0.map(|_| ServerTls::load(files.0, files.1, Arc::clone(tickets)));
         problems.extend(verifier.as_ref().err().map(ToString::to_string));
         problems.extend(tls.as_ref().and_then(|tls| tls.as_ref().err()).map(ToString::to_string));
         match (verifier, tls.transpose()) {

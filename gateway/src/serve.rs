@@ -11,7 +11,7 @@ use crate::admin::board::{Board, BoardParts};
 use crate::args::ServePlan;
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
-use crate::commands::complain;
+use crate::commands::{complain, now};
 use crate::config::{Config, Flags};
 use crate::control::{Control, CoreStats};
 use crate::core_loop::{Core, CoreError, CoreMail, CoreParts, Scheme};
@@ -24,7 +24,7 @@ use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
 use crate::place::{CorePlace, places, processors};
 use crate::storage_thread::{self, StorageParts};
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use iris_protocol::{ShardId, Wall};
@@ -48,6 +48,8 @@ const MOVES_MAX: usize = 1024;
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the shard clock is written down.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
+/// Keys of session tickets, in the data directory.
+const TICKETS_FILE: &str = "tickets";
 /// Connections to the admin port that the kernel holds until they are accepted.
 const ADMIN_BACKLOG: i32 = 64;
 
@@ -129,7 +131,6 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let shards = shard_count(&config);
     host::tell(&config, shards);
     let keys = Keys::new(load_keys(&config)?);
-    let tls = load_tls(&config)?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
     let shown = Arc::new(config.clone());
@@ -137,6 +138,8 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let addresses = AddressTable::new(&config.limits.of_addresses());
     let (board, admin) = open_admin_port(&shown, &control, log.clone())?;
     let mut opened = boot::open(&config, shards, plan)?;
+    let tickets = open_tickets(&config)?;
+    let tls = load_tls(&config, &tickets)?;
     let mut bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
     bound.addresses.admin = admin;
     let (vouch_tx, vouches) = unbounded();
@@ -152,7 +155,8 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
     board.introduce(cores.iter().map(|core| Arc::clone(&core.stats)).collect());
     announce(&bound.addresses);
-    let in_force = InForce { plan, log, config, keys, tls, addresses, board, control: Arc::clone(&control) };
+    let in_force =
+        InForce { plan, log, config, keys, tls, tickets, addresses, board, control: Arc::clone(&control) };
     let mut main =
         Main { opened, cores, control, vouches, in_force, drain_until: None, clock_at: Instant::now() };
     main.watch(&mut signals);
@@ -197,11 +201,18 @@ fn load_keys(config: &Config) -> Result<Verifier, ServeError> {
         .map_err(|error| ServeError::new(ExitStatus::Config, error))
 }
 
-fn load_tls(config: &Config) -> Result<Option<Arc<ServerTls>>, ServeError> {
+/// Keys of session tickets, in the data directory.
+fn open_tickets(config: &Config) -> Result<Arc<Tickets>, ServeError> {
+    let file = config.server.data_dir.join(TICKETS_FILE);
+    let tickets = Tickets::open(&file, now());
+    tickets.map_err(|error| ServeError::new(ExitStatus::DataDirUnusable, error))
+}
+
+fn load_tls(config: &Config, tickets: &Arc<Tickets>) -> Result<Option<Arc<ServerTls>>, ServeError> {
     if config.listen.tls.0.is_none() {
         return Ok(None);
     }
-    let tls = ServerTls::load(&config.tls.certificate, &config.tls.key);
+    let tls = ServerTls::load(&config.tls.certificate, &config.tls.key, Arc::clone(tickets));
     tls.map(|tls| Some(Arc::new(tls))).map_err(|error| ServeError::new(ExitStatus::Config, error))
 }
 
@@ -459,6 +470,9 @@ impl Main<'_> {
         }
         if Instant::now() >= self.clock_at {
             self.clock_at = Instant::now() + CLOCK_INTERVAL;
+            if let Err(error) = self.in_force.tickets.keep(now()) {
+                tracing::warn!(%error, "new ticket keys are not in their file: after a restart they are unknown");
+            }
             kept = kept.and_then(|()| self.opened.store_clock(self.clock()));
         }
         if let Err(error) = kept {

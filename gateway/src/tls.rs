@@ -6,11 +6,13 @@
 
 pub mod conn;
 pub mod selfsigned;
+pub mod tickets;
 
 pub use conn::{TlsConn, TlsError, TlsState};
+pub use tickets::{TicketError, Tickets};
 
 use rustls::ServerConfig;
-use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::crypto::ring::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -47,9 +49,6 @@ pub enum ServerTlsError {
         /// Why.
         source: rustls::Error,
     },
-    /// The system gave no random bytes for the keys of tickets.
-    #[error("keys of session tickets: {0}")]
-    Tickets(rustls::Error),
 }
 
 /// The server's side of TLS, shared by all cores. Read once a connection, written at a reload.
@@ -59,11 +58,12 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Reads a certificate chain and its private key, both PEM.
+    /// Reads a certificate chain and its private key, both PEM. The tickets are shared by all that have this certificate, or had
+    /// the one before.
     ///
     /// # Errors
     /// [`ServerTlsError`] naming the file that is missing, damaged, or of another pair.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, ServerTlsError> {
+    pub fn load(certificate: &Path, key: &Path, tickets: Arc<Tickets>) -> Result<Self, ServerTlsError> {
         let unreadable = |path: &Path, source| ServerTlsError::Pem { path: path.to_owned(), source };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
         let chain = chain.map_err(|source| unreadable(certificate, source))?;
@@ -81,7 +81,7 @@ impl ServerTls {
             .map_err(pair)?;
         let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(pair)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Ticketer::new().map_err(ServerTlsError::Tickets)?;
+        config.ticketer = tickets;
         config.send_tls13_tickets = TICKETS;
         assert!(config.max_early_data_size == 0, "early data could be replayed");
         Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))) })

@@ -2,7 +2,7 @@
 
 use super::{AddressLimits, AddressTable, Network, Networks, Refusal, Seat};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
@@ -117,13 +117,13 @@ fn a_ban_lasts_until_its_end() {
 #[test]
 fn places_are_counted_exactly_by_many_threads() {
     let (table, now) = (table(10_000, 10_000), Instant::now());
+    let all_here = Barrier::new(4);
     std::thread::scope(|scope| {
-        for thread in 0..4_u8 {
-            let table = &table;
-            scope.spawn(move || {
-                for round in 0..20_000_u64 {
-                    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, thread % 2));
-                    drop(admit(table, address, now + Duration::from_millis(round)));
+        for _ in 0..4 {
+            scope.spawn(|| {
+                all_here.wait();
+                for round in 0..200_000 {
+                    drop(admit(&table, ATTACKER, now + Duration::from_millis(round)));
                 }
             });
         }

@@ -7,7 +7,7 @@
 use super::{Address, Admin, Config, ConfigError};
 use crate::address::PER_ADDRESS_MAX;
 use crate::admin::Credential;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
 use crate::token::issuer::Issuer;
 use iris_protocol::limits::{HEARTBEAT_MAX, PAYLOAD_BYTES_MAX, SHARDS_MAX};
@@ -64,9 +64,12 @@ impl Config {
         let mut problems = Problems::default();
         problems.file("server.data_dir", &self.server.data_dir, usable_directory(&self.server.data_dir));
         if self.listen.tls.0.is_some() {
-            let loaded = ServerTls::load(&self.tls.certificate, &self.tls.key);
-            if let Err(error) = loaded {
-                problems.0.push(ConfigError::Rule { key: "tls", message: error.to_string() });
+            let loaded = Tickets::in_memory().map_err(|error| error.to_string()).and_then(|tickets| {
+                let tls = ServerTls::load(&self.tls.certificate, &self.tls.key, tickets);
+                tls.map_err(|error| error.to_string())
+            });
+            if let Err(message) = loaded {
+                problems.0.push(ConfigError::Rule { key: "tls", message });
             }
         }
         let verifier = Verifier::load(&self.tokens.jwks, self.tokens.policy());

@@ -1,7 +1,7 @@
 //! The server's end against a rustls client, both in memory.
 
 use super::conn::LEFTOVER_BYTES_MAX;
-use super::{ServerTls, ServerTlsError, TlsConn, TlsError, TlsState, selfsigned};
+use super::{ServerTls, ServerTlsError, Tickets, TlsConn, TlsError, TlsState, selfsigned};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite::TLS13_AES_256_GCM_SHA384, default_provider};
@@ -9,7 +9,12 @@ use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, Handshake
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
+
+fn load(certificate: &Path, key: &Path) -> Result<ServerTls, ServerTlsError> {
+    ServerTls::load(certificate, key, Tickets::in_memory().unwrap())
+}
 
 fn server() -> (ServerTls, Arc<ClientConfig>) {
     let (tls, config) = server_and_client();
@@ -20,7 +25,7 @@ fn server_and_client() -> (ServerTls, ClientConfig) {
     let folder = tempfile::tempdir().unwrap();
     selfsigned::write(folder.path(), &["iris.test".to_owned()]).unwrap();
     let at = |name: &str| folder.path().join(name);
-    let tls = ServerTls::load(&at("server.pem"), &at("server.key")).unwrap();
+    let tls = load(&at("server.pem"), &at("server.key")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(at("ca.pem")).unwrap()).unwrap();
     let provider = CryptoProvider { cipher_suites: vec![TLS13_AES_256_GCM_SHA384], ..default_provider() };
@@ -484,12 +489,12 @@ fn a_certificate_and_key_that_do_not_belong_together_are_refused() {
     selfsigned::write(one.path(), &[]).unwrap();
     selfsigned::write(two.path(), &[]).unwrap();
     let (certificate, key) = (one.path().join("server.pem"), one.path().join("server.key"));
-    assert!(ServerTls::load(&certificate, &key).is_ok());
-    let pair = ServerTls::load(&certificate, &two.path().join("server.key"));
+    assert!(load(&certificate, &key).is_ok());
+    let pair = load(&certificate, &two.path().join("server.key"));
     assert!(matches!(pair, Err(ServerTlsError::Pair { .. })), "{pair:?}");
-    let empty = ServerTls::load(&key, &key);
+    let empty = load(&key, &key);
     assert!(matches!(empty, Err(ServerTlsError::Empty { .. })), "{empty:?}");
-    let missing = ServerTls::load(&one.path().join("missing"), &key).unwrap_err();
+    let missing = load(&one.path().join("missing"), &key).unwrap_err();
     assert!(missing.to_string().contains("missing"), "{missing}");
     let existing = selfsigned::write(one.path(), &[]);
     assert!(existing.is_err(), "existing files are overwritten");

@@ -29,5 +29,6 @@ mod resets;
 mod reloads;
 mod sync_errors;
 mod talk;
+mod tickets;
 mod tokens;
 mod traffic;
