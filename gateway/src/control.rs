@@ -5,6 +5,7 @@
 //! - A core takes a lock only when the limits have changed.
 //! - Every figure of the cores stands once, in `core_stats!`, with its name, kind, unit and meaning.
 
+use crate::core_loop::HandshakeFigures;
 use iris_protocol::Wall;
 use iris_protocol::limits::Limits;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,6 +109,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) log: LogFigures,
     /// The door's.
     pub(crate) door: DoorFigures,
+    /// The handshakes'.
+    pub(crate) handshakes: HandshakeFigures,
     /// Connections that have not logged in.
     pub(crate) unauthenticated: usize,
     /// The reactor's.
@@ -191,6 +194,14 @@ core_stats! { f:
         "Connections that were reset because too many of their address had not logged in.", f.door.unauthenticated;
     refused_handshakes, "iris_refused_handshakes_total", Counter / 1,
         "Connections that were reset because those of their address came too fast.", f.door.handshakes;
+    handshakes_waiting, "iris_handshakes_waiting", Gauge / 1, "Connections whose handshake waits for its turn.",
+        u64::try_from(f.handshakes.waiting).unwrap_or(u64::MAX);
+    handshakes_put_off, "iris_handshakes_put_off_total", Counter / 1,
+        "Handshakes that had to wait because a tick had no time left for them.", f.handshakes.put_off;
+    handshakes_refused, "iris_handshakes_refused_total", Counter / 1,
+        "Connections that were reset because too many handshakes waited.", f.handshakes.refused;
+    handshake_us, "iris_handshake_seconds_total", Counter / 1_000_000,
+        "Processor time of connections that had not logged in.", f.handshakes.spent_us;
     clock_ms, "iris_shard_clock_seconds", Gauge / 1000, "The shard clock, in seconds since 1970.", f.clock.0;
     storage_room, "iris_storage_room", Gauge / 1, "1 while the disk has room for new messages, else 0.",
         u64::from(f.has_storage_room);

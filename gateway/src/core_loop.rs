@@ -6,6 +6,7 @@
 //! - A core sleeps only after it said so and looked at its mail once more.
 
 mod door;
+mod handshakes;
 mod inbound;
 mod outbound;
 mod relocation;
@@ -19,6 +20,8 @@ use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
 use door::Door;
+pub(crate) use handshakes::HandshakeFigures;
+use handshakes::Handshakes;
 use iris_protocol::{Mono, ShardId};
 use iris_reactor::mail::Post;
 use iris_reactor::{Conn, Event, Listener, Peer, Reactor, Wait};
@@ -108,6 +111,7 @@ pub(crate) struct Core {
     listening: Vec<(Listener, Scheme)>,
     conns: ConnTable,
     door: Door,
+    handshakes: Handshakes,
     dirty: Vec<Conn>,
     held: VecDeque<Event>,
     relocations: Relocations,
@@ -131,6 +135,7 @@ impl Core {
             listening,
             conns: ConnTable::default(),
             door: Door::default(),
+            handshakes: Handshakes::default(),
             dirty: Vec::new(),
             held: VecDeque::new(),
             relocations: Relocations::default(),
@@ -153,9 +158,11 @@ impl Core {
             self.parts.reactor.turn(wait)?;
             self.parts.post.after_sleep();
             let now = self.now();
+            self.handshakes.begin_tick();
             self.take_events(now)?;
             self.take_mail(now);
             self.take_answers(now);
+            self.greet_waiting(now);
             self.keep_time(now);
             let more = self.carry_out(now)?;
             // First in the submission: another core begins while this one sends.
@@ -183,7 +190,8 @@ impl Core {
 
     /// How long the next turn may wait: not at all if something is left to do.
     fn wait(&mut self) -> Wait {
-        let held = !self.held.is_empty() && self.parts.shard.reads_allowed();
+        let waits = !self.held.is_empty() || self.handshakes.is_waiting();
+        let held = waits && self.parts.shard.reads_allowed();
         if self.timing.more || held || self.relocations.waits_for_room() || !self.parts.post.before_sleep() {
             return Wait::Poll;
         }

@@ -39,7 +39,7 @@ impl Core {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), "accepted");
     }
 
-    pub(super) fn received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
+    pub(super) fn take_received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
         let Some(state) = self.conns.find(conn) else { return };
         let Transport::Tls(link) = &mut state.transport else {
             self.take_bytes(now, conn, bytes);
@@ -153,6 +153,7 @@ impl Core {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), ?cause, "closed");
         self.forget_move(conn);
         self.door.leave(conn);
+        self.handshakes.forget(conn);
         let Some(state) = self.conns.remove(conn) else { return };
         if state.in_shard {
             self.give(now, Input::Gone { conn: state.id() });

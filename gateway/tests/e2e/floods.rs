@@ -3,12 +3,17 @@
 use crate::harness::*;
 use crate::raw::*;
 use iris_client::raw::RawConn;
-use iris_protocol::wire::server_frame::Frame;
+use iris_protocol::wire::{Ping, client_frame::Frame as ClientFrame, server_frame::Frame};
 use prost::Message as _;
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls_pki_types::ServerName;
 use socket2::{Domain, Socket, Type};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 /// A gateway with these limits of an address, and with all the time to log in.
 fn strict(unauthenticated: u32, handshakes_per_second: u32) -> Gateway {
@@ -85,4 +90,54 @@ fn f_79_a_flood_of_handshakes_is_reset_and_the_address_is_served_again() {
     assert!((2..floods).contains(&served), "{served} of {floods}");
     wait_until("the refusals to be counted", || gateway.stats()["refused_handshakes"].as_u64() > Some(0));
     wait_until("the address to be served again", || greeted(&gateway, &alice).is_some());
+}
+
+/// Connections of a herd: some 100 ms of handshakes, and fewer than a ring has receive buffers.
+const HERD: usize = 900;
+
+/// A ClientHello, as rustls says it.
+fn client_hello() -> Vec<u8> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+fn is_answered(socket: &TcpStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    socket.peek(&mut [0]).is_ok()
+}
+
+/// Proves: G-EDGE-4 (f_50: a herd's handshakes, all there before it, do not hold up somebody who is connected; all are answered)
+/// Seen to fail when: `Handshakes::offer` says Now whatever was spent.
+#[test]
+fn f_50_a_connected_user_is_answered_in_the_middle_of_a_herd() {
+    let extra = "[limits]\nlogin = \"1m\"\n".into();
+    let mut gateway = Gateway::start(Setup { shards: 1, extra, ..Setup::default() });
+    let mut alice = logged_in(&gateway, &gateway.token("alice", "phone"));
+    let mut herd: Vec<TcpStream> =
+        (0..HERD).map(|_| TcpStream::connect(gateway.tls_address()).unwrap()).collect();
+    gateway.stats_with("unauthenticated", HERD as u64);
+    let pid = Pid::from_raw(i32::try_from(gateway.pid()).unwrap()).unwrap();
+    // While the process stands still everything comes, and the ping last.
+    kill_process(pid, Signal::STOP).unwrap();
+    let hello = client_hello();
+    for socket in &mut herd {
+        socket.write_all(&hello).unwrap();
+    }
+    alice.send_frame(ClientFrame::Ping(Ping { nonce: 7 })).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(matches!(next_frame(&mut alice), Some(Frame::Pong(_))));
+    kill_process(pid, Signal::STOP).unwrap();
+    let answered = herd.iter().filter(|socket| is_answered(socket)).count();
+    kill_process(pid, Signal::CONT).unwrap();
+    println!("{answered} of {HERD} handshakes before the pong");
+    assert!(answered < HERD, "the whole herd was greeted first");
+    wait_until("the herd to be greeted", || herd.iter().all(is_answered));
+    assert_eq!(gateway.stats()["handshakes_refused"], 0);
+    assert!(gateway.stats_with("handshakes_waiting", 0)["handshakes_put_off"].as_u64() > Some(0));
 }

@@ -1,0 +1,163 @@
+//! Handshakes wait for their turn: a tick spends so much time on those who have not logged in, and no more.
+//!
+//! Invariants
+//! - Who is logged in waits in a tick for one budget of handshakes, and for the one that went over it.
+//! - First come, first served; the bytes of a connection stay in order.
+//! - What waits is bounded, in connections and in bytes of each; what is above is refused, the newest first.
+
+use super::Core;
+use crate::conn::Phase;
+use iris_protocol::Mono;
+use iris_reactor::Conn;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Time of a tick for handshakes, full or resumed, and for the tokens behind them. 2 ms: some 15 full ones, of 110 us and a token's
+/// signature each; a message of somebody who is logged in is that much later in a storm.
+const BUDGET: Duration = Duration::from_millis(2);
+/// Connections that wait at most. 4,096: about half a second of handshakes, a tenth of the time to log in.
+const WAITING_MAX: usize = 4096;
+/// Bytes of a connection that wait at most: a ClientHello has up to 2 KiB, and a Hello without TLS 4 KiB.
+const BYTES_MAX: usize = 8 << 10;
+
+/// When bytes of a connection that has not logged in are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now,
+    Later,
+    /// Never: too much waits already.
+    Refused,
+}
+
+/// What a core's handshakes have come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HandshakeFigures {
+    /// Connections that wait for their turn.
+    pub(crate) waiting: usize,
+    /// Times that one had to wait for another tick.
+    pub(crate) put_off: u64,
+    /// Connections that were reset because too much waited.
+    pub(crate) refused: u64,
+    /// Microseconds spent.
+    pub(crate) spent_us: u64,
+}
+
+/// The handshakes of a core.
+#[derive(Default)]
+pub(crate) struct Handshakes {
+    queue: VecDeque<Conn>,
+    /// The bytes of those in the queue. Who has left has none, and its place in the queue is passed over.
+    bytes: HashMap<Conn, Vec<u8>>,
+    /// In this tick.
+    spent: Duration,
+    put_off: u64,
+    refused: u64,
+    /// In all ticks before.
+    spent_before: Duration,
+}
+
+impl Handshakes {
+    /// A new tick has a new budget.
+    pub(super) fn begin_tick(&mut self) {
+        self.spent_before += std::mem::take(&mut self.spent);
+    }
+
+    /// Bytes of a connection that has not logged in have come: they are kept unless their turn is now.
+    pub(super) fn offer(&mut self, conn: Conn, bytes: &[u8]) -> Turn {
+        if self.queue.is_empty() && self.spent < BUDGET {
+            return Turn::Now;
+        }
+        let is_new = !self.bytes.contains_key(&conn);
+        let kept = self.bytes.get(&conn).map_or(0, Vec::len);
+        if kept + bytes.len() > BYTES_MAX || is_new && self.queue.len() >= WAITING_MAX {
+            self.refused += 1;
+            return Turn::Refused;
+        }
+        self.bytes.entry(conn).or_default().extend_from_slice(bytes);
+        if is_new {
+            self.put_off += 1;
+            self.queue.push_back(conn);
+        }
+        Turn::Later
+    }
+
+    /// Who is next, while the tick has time left.
+    pub(super) fn next(&mut self) -> Option<(Conn, Vec<u8>)> {
+        while self.spent < BUDGET {
+            let conn = self.queue.pop_front()?;
+            if let Some(bytes) = self.bytes.remove(&conn) {
+                return Some((conn, bytes));
+            }
+        }
+        None
+    }
+
+    /// A handshake has taken this long.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.spent += time;
+    }
+
+    /// The connection has ended.
+    pub(super) fn forget(&mut self, conn: Conn) {
+        self.bytes.remove(&conn);
+    }
+
+    /// True while somebody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    pub(super) fn figures(&self) -> HandshakeFigures {
+        let spent = self.spent_before + self.spent;
+        HandshakeFigures {
+            waiting: self.bytes.len(),
+            put_off: self.put_off,
+            refused: self.refused,
+            spent_us: u64::try_from(spent.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Core {
+    /// Bytes have come: they are taken at once, but for those of a herd that wants to log in.
+    pub(super) fn received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
+        if self.conns.find(conn).is_none_or(|state| state.phase != Phase::Login) {
+            return self.take_received(now, conn, bytes);
+        }
+        match self.handshakes.offer(conn, bytes) {
+            Turn::Now => self.greet(now, conn, bytes),
+            Turn::Later => {}
+            Turn::Refused => {
+                tracing::debug!(
+                    shard = self.parts.id.0,
+                    conn = conn.to_bits(),
+                    "refused: too many handshakes wait"
+                );
+                if let Some(state) = self.conns.find(conn) {
+                    state.phase = Phase::Closing;
+                }
+                self.parts.reactor.abort(conn);
+            }
+        }
+    }
+
+    /// Goes on with those who wait, for as long as the tick has time for them.
+    pub(super) fn greet_waiting(&mut self, now: Mono) {
+        while self.parts.shard.reads_allowed()
+            && let Some((conn, mut bytes)) = self.handshakes.next()
+        {
+            if self.conns.find(conn).is_some_and(|state| state.phase == Phase::Login) {
+                self.greet(now, conn, &mut bytes);
+            }
+        }
+    }
+
+    fn greet(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
+        let begun = Instant::now();
+        self.take_received(now, conn, bytes);
+        self.handshakes.spend(begun.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests;
