@@ -113,7 +113,7 @@ fn cores(
             generation: directory.generation,
             incarnation: directory.meta.meta().incarnation,
             durability: request.durability,
-            limits: config.limits.limits(),
+            limits: config.shard_limits(),
             hash_seed: request.random.rotate_left(u32::from(number)),
             mail_ring: MAIL_RING,
             clock: directory.clock,

@@ -69,8 +69,11 @@ sections! {
         /// Cores that serve, each with its own slice of the users; 0 takes every core that the process may run on.
         /// Another number than at the last start moves users between cores before serving. At most 64.
         shards: u16 = 0;
-        /// How long a drain (SIGTERM) may take before the process ends anyway.
+        /// How long a drain (SIGTERM) may take before the process ends anyway. Who is still connected after half of it is closed.
         drain: Span = seconds(10);
+        /// Over which the times are spread at which clients are told to come back after a drain: about what the servers that take
+        /// them over need for so many handshakes.
+        reconnect_spread: Span = Span(limits().reconnect_spread);
     }
     /// Addresses to listen on, IP:PORT; port 0 takes a free one, "" listens not at all.
     listen: Listen {
@@ -297,6 +300,14 @@ impl Tokens {
     }
 }
 
+impl Config {
+    /// The limits as the shard takes them.
+    pub fn shard_limits(&self) -> Limits {
+        let (drain, reconnect_spread) = (self.server.drain.0 / 2, self.server.reconnect_spread.0);
+        Limits { drain, reconnect_spread, ..self.limits.limits() }
+    }
+}
+
 impl LimitSection {
     /// What an address may do before somebody has logged in from it.
     pub fn of_addresses(&self) -> AddressLimits {
@@ -307,8 +318,8 @@ impl LimitSection {
         }
     }
 
-    /// The limits as the shard takes them.
-    pub fn limits(&self) -> Limits {
+    /// The limits of users and devices.
+    fn limits(&self) -> Limits {
         Limits {
             inbox_envelopes: self.inbox_envelopes,
             inbox_bytes: self.inbox_bytes.0,
@@ -324,6 +335,7 @@ impl LimitSection {
             retention: self.retention.0,
             detach: self.detach.0,
             dedup_rows: self.dedup_rows,
+            ..Limits::default()
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Exit statuses of `iris-gateway`: every way the process can end has one number, here.
 //!
 //! Invariants
-//! - A number is never reused for another meaning: service files and scripts depend on them.
+//! - A number is never reused for another meaning: service files and scripts depend on them. 76 was one.
 //! - docs/OPERATING.md has the same table; a test holds the two together.
 
 use std::process::ExitCode;
@@ -64,8 +64,6 @@ exit_statuses! {
     PortTaken = 74, "PORT_TAKEN", true;
     /// The wall clock is more than 7 days ahead of the stored clock, and `--accept-clock` was not given.
     ClockUnaccepted = 75, "CLOCK_UNACCEPTED", false;
-    /// The host's limits are below what the configuration plans.
-    Tuning = 76, "TUNING", false;
     /// io_uring is missing, forbidden or too old.
     IoUringUnavailable = 78, "IO_URING_UNAVAILABLE", false;
 }

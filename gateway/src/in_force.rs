@@ -52,7 +52,7 @@ impl InForce<'_> {
             old.replace(new);
         }
         self.addresses.set_limits(&config.limits.of_addresses());
-        self.control.set_limits(config.limits.limits());
+        self.control.set_limits(config.shard_limits());
         if let (Some(log), true) = (&self.log, config.log.level != self.config.log.level) {
             // The log ends with the process alone.
             let _ended = log.set_level(config.log.level);

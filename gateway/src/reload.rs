@@ -15,6 +15,7 @@ pub(crate) const LIVE: &[&str] = &[
     "limits.*",
     "log.level",
     "server.drain",
+    "server.reconnect_spread",
     "tls.*",
     "tokens.audience",
     "tokens.issuer",

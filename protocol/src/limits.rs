@@ -89,6 +89,10 @@ pub struct Limits {
     pub detach: Duration,
     /// Dedup rows a shard may hold; above: BUSY.
     pub dedup_rows: u64,
+    /// Time between a drain's GoAway and the close of what is still connected.
+    pub drain: Duration,
+    /// Over which reconnects after a drain are spread.
+    pub reconnect_spread: Duration,
 }
 
 impl Limits {
@@ -121,6 +125,8 @@ impl Default for Limits {
             retention: Duration::from_hours(30 * 24),
             detach: Duration::from_hours(30 * 24),
             dedup_rows: 200_000_000,
+            drain: Duration::from_secs(5),
+            reconnect_spread: Duration::from_secs(10),
         }
     }
 }

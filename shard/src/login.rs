@@ -8,7 +8,7 @@ use crate::ack::{Claim, judge_offset};
 use crate::io::{ConnId, Login};
 use crate::mutant::{self, Mutant};
 use crate::session::{Arrival, Phase, READ_LOGIN, Session};
-use crate::shard::{DRAIN_TIME, Shard};
+use crate::shard::Shard;
 use crate::stored::After;
 use crate::user::{Device, NOBODY, Waiter};
 use iris_protocol::limits::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SEND_WINDOW, WINDOW_MAX};
@@ -19,8 +19,6 @@ use std::hash::BuildHasher;
 
 /// The protocol version this server speaks.
 const VERSION: u32 = 1;
-/// Reconnects after a drain are spread over this time.
-const SPREAD_MS: u64 = 10_000;
 
 impl Shard {
     pub(crate) fn login(&mut self, conn: ConnId, login: Box<Login>) {
@@ -275,7 +273,7 @@ impl Shard {
         let go_away = wire::GoAway {
             reason: CloseCode::GoingAway.number(),
             reconnect_after_ms: self.spread_ms(index),
-            close_after_ms: u32::try_from(DRAIN_TIME.as_millis()).unwrap_or(u32::MAX),
+            close_after_ms: u32::try_from(self.config.limits.drain.as_millis()).unwrap_or(u32::MAX),
         };
         self.send_frame(index, server_frame::Frame::GoAway(go_away));
     }
@@ -283,6 +281,7 @@ impl Shard {
     /// A reconnect time: spread by connection, so that not everybody comes at once.
     pub(crate) fn spread_ms(&self, index: u32) -> u32 {
         let hash = self.sessions.state().hash_one(self.sessions[index].conn.0);
-        u32::try_from(hash % SPREAD_MS).unwrap_or(0)
+        let spread_ms = u64::try_from(self.config.limits.reconnect_spread.as_millis()).unwrap_or(u64::MAX);
+        u32::try_from(hash % spread_ms.max(1)).unwrap_or(0)
     }
 }

@@ -27,7 +27,6 @@ use crate::user::{User, Work};
 use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
 use iris_storage::load::BootState;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// Everything a shard is told once.
 #[derive(Clone, Debug)]
@@ -242,7 +241,7 @@ impl Shard {
         if std::mem::replace(&mut self.is_draining, true) {
             return;
         }
-        self.drain_at = Some(self.now.after(DRAIN_TIME));
+        self.drain_at = Some(self.now.after(self.config.limits.drain));
         let indices: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
         for index in indices {
             self.tell_to_go(index);
@@ -261,6 +260,3 @@ impl Shard {
         }
     }
 }
-
-/// Time between GoAway and the close of what is still connected.
-pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(5);

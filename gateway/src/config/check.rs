@@ -115,6 +115,8 @@ impl Config {
         problems.unless((1..=1 << 16).contains(&self.listen.backlog), "listen.backlog", "1 to 65536");
         let drain = self.server.drain.0;
         problems.unless(drain <= Duration::from_hours(1), "server.drain", "at most 1h");
+        let spread = self.server.reconnect_spread.0;
+        problems.unless(spread <= Duration::from_hours(1), "server.reconnect_spread", "at most 1h");
     }
 
     fn admin_port(&self, problems: &mut Problems) {

@@ -38,7 +38,7 @@ fn the_default_file_is_the_default() {
 /// Seen to fail when: a default of the section is a number of its own.
 #[test]
 fn default_limits_are_those_of_the_protocol() {
-    assert_eq!(Config::default().limits.limits(), iris_protocol::limits::Limits::default());
+    assert_eq!(Config::default().shard_limits(), iris_protocol::limits::Limits::default());
 }
 
 /// Proves: the environment is above the file, and `--set` above both.
@@ -153,6 +153,7 @@ fn every_problem_is_reported_with_its_key() {
     let out_of_range = [
         ("server.shards", "65"),
         ("server.drain", "2h"),
+        ("server.reconnect_spread", "2h"),
         ("server.data_dir", ""),
         ("listen.tls", ""),
         ("listen.backlog", "0"),

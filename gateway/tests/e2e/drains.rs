@@ -1,8 +1,12 @@
 //! SIGTERM while everybody talks, and what comes in the middle of a drain.
 
 use crate::harness::*;
-use crate::raw::logged_in;
+use crate::raw::{close_code, logged_in, next_frame};
 use crate::traffic::*;
+use iris_client::raw::RawConn;
+use iris_protocol::CloseCode;
+use iris_protocol::wire::server_frame::Frame;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// `server.drain` of the tests' gateways.
@@ -87,4 +91,32 @@ fn f_69_a_kill_in_the_middle_of_a_drain_loses_nothing() {
     }
     println!("{} messages", crowd.finish());
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
+}
+
+/// Proves: G-DRAIN-1 (SIGTERM says goodbye: each client is told its own time inside the configured span, is closed after half of the
+/// drain, and the process ends with 0 before the whole of it)
+/// Seen to fail when: `Config::shard_limits` leaves the protocol's defaults.
+#[test]
+fn f_68_a_drain_tells_everybody_another_time_to_come_back() {
+    let spread = vec![("IRIS__SERVER__RECONNECT_SPREAD", "400ms".into())];
+    let mut gateway = Gateway::start(Setup { environment: spread, ..Setup::default() });
+    let mut conns: Vec<RawConn> = (0..30)
+        .map(|number| logged_in(&gateway, &gateway.token(&format!("user{number}"), "phone")))
+        .collect();
+    signal(gateway.pid(), "TERM");
+    let begun = Instant::now();
+    let mut times = BTreeSet::new();
+    for conn in &mut conns {
+        let Some(Frame::GoAway(go_away)) = next_frame(conn) else { panic!("no goodbye") };
+        assert!(go_away.reconnect_after_ms < 400, "{go_away:?}");
+        assert_eq!(u128::from(go_away.close_after_ms), DRAIN.as_millis() / 2);
+        times.insert(go_away.reconnect_after_ms);
+    }
+    assert!(times.len() > 15, "{times:?}");
+    for conn in &mut conns {
+        assert_eq!(close_code(conn), Some(CloseCode::GoingAway));
+    }
+    drop(conns);
+    assert_eq!(gateway.ended(), Some(0), "{}", gateway.log());
+    assert!(begun.elapsed() < DRAIN, "{:?}", begun.elapsed());
 }

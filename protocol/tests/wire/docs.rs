@@ -130,6 +130,8 @@ fn defaults() -> BTreeMap<String, String> {
         retention,
         detach,
         dedup_rows,
+        drain,
+        reconnect_spread,
     } = Limits::default();
     let rows = [
         ("inbox_envelopes", count(inbox_envelopes)),
@@ -146,6 +148,8 @@ fn defaults() -> BTreeMap<String, String> {
         ("retention", time(retention)),
         ("detach", time(detach)),
         ("dedup_rows", count(dedup_rows)),
+        ("drain", time(drain)),
+        ("reconnect_spread", time(reconnect_spread)),
     ];
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -3,9 +3,10 @@
 use crate::accepting::pair;
 use crate::world::{World, conversation};
 use iris_protocol::CloseCode;
-use iris_protocol::limits::{SEND_WINDOW, UNSENT_BYTES_MAX};
+use iris_protocol::limits::{Limits, SEND_WINDOW, UNSENT_BYTES_MAX};
 use iris_protocol::wire::{Pong, client_frame, server_frame};
 use iris_shard::io::Input;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Proves: G-WINDOW-1 (a slow device falls behind in its own inbox), G-EDGE-1
@@ -139,6 +140,35 @@ fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {
     world.pass(Duration::from_secs(6));
     assert_eq!(world.clients[0].closed, [CloseCode::GoingAway]);
     assert!(world.nodes.iter().all(|node| node.shard.settled()));
+}
+
+/// Proves: G-DRAIN-1 (those who are sent away are told different times, inside the span that is configured, and when they are closed)
+/// Seen to fail when: `spread_ms` gives the span itself.
+#[test]
+fn a_drain_spreads_the_times_at_which_its_clients_come_back() {
+    let limits = Limits {
+        drain: Duration::from_secs(2),
+        reconnect_spread: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(1, limits);
+    for number in 0..40 {
+        let user = world.user_on(&format!("user{number}"), 0);
+        world.online(&user, "phone");
+    }
+    world.input(0, Input::Drain);
+    let mut told = Vec::new();
+    for frame in world.clients.iter().flat_map(|client| &client.others) {
+        if let server_frame::Frame::GoAway(go_away) = frame {
+            told.push((go_away.reconnect_after_ms, go_away.close_after_ms));
+        }
+    }
+    assert_eq!(told.len(), 40);
+    assert!(told.iter().all(|(reconnect, close)| *reconnect < 500 && *close == 2000), "{told:?}");
+    let times: BTreeSet<u32> = told.iter().map(|(reconnect, _)| *reconnect).collect();
+    assert!(times.len() > 20, "{times:?}");
+    world.pass(Duration::from_secs(3));
+    assert!(world.clients.iter().all(|client| client.closed == [CloseCode::GoingAway]));
 }
 
 /// Proves: G-LIMIT-2 (nothing is accepted for a home that has not reported since boot)
