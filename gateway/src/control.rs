@@ -277,7 +277,12 @@ impl CoreStats {
 
     /// True once the core has published its figures.
     pub(crate) fn is_published(&self) -> bool {
-        self.turns.load(Ordering::Relaxed) > 0
+        self.turns() > 0
+    }
+
+    /// Turns of the core's loop when it last published.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// True if the disk had room for new messages when the core last looked.

@@ -31,6 +31,7 @@ mod place;
 mod reload;
 pub mod secret_file;
 pub mod serve;
+mod service;
 mod storage_thread;
 pub mod tls;
 pub mod token;

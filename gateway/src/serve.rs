@@ -23,6 +23,7 @@ use crate::host;
 use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
 use crate::place::{CorePlace, places, processors};
+use crate::service::Service;
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
@@ -157,8 +158,17 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     announce(&bound.addresses);
     let in_force =
         InForce { plan, log, config, keys, tls, tickets, addresses, board, control: Arc::clone(&control) };
-    let mut main =
-        Main { opened, cores, control, vouches, in_force, drain_until: None, clock_at: Instant::now() };
+    let mut main = Main {
+        opened,
+        cores,
+        control,
+        vouches,
+        in_force,
+        service: Service::of_process(),
+        drain_until: None,
+        clock_at: Instant::now(),
+    };
+    Service::ready();
     main.watch(&mut signals);
     main.stop()
 }
@@ -409,6 +419,7 @@ struct Main<'a> {
     control: Arc<Control>,
     vouches: Receiver<(u16, Vouch)>,
     in_force: InForce<'a>,
+    service: Service,
     drain_until: Option<Instant>,
     clock_at: Instant,
 }
@@ -419,7 +430,7 @@ impl Main<'_> {
         loop {
             for signal in signals.pending() {
                 match signal {
-                    SIGHUP => self.in_force.reload(),
+                    SIGHUP => Service::reloading(|| self.in_force.reload()),
                     SIGUSR1 => self.print_stats(),
                     _ => self.drain(),
                 }
@@ -429,6 +440,7 @@ impl Main<'_> {
             }
             self.keep_meta();
             self.check_threads();
+            self.service.keep_alive(|| self.cores.iter().map(|core| core.stats.turns()).collect());
             let settled = self.cores.iter().all(|core| core.stats.is_settled() && core.stats.is_empty());
             if let Some(until) = self.drain_until
                 && (settled || Instant::now() >= until)
@@ -446,6 +458,7 @@ impl Main<'_> {
             return;
         }
         tracing::info!("draining");
+        Service::stopping();
         self.control.drain();
         self.drain_until = Some(Instant::now() + self.in_force.config.server.drain.0);
     }

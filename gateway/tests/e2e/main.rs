@@ -27,6 +27,7 @@ mod preload;
 mod raw;
 mod resets;
 mod reloads;
+mod service;
 mod sync_errors;
 mod talk;
 mod tickets;
