@@ -33,7 +33,7 @@ fn connect(gateway: &Gateway) -> RawConn {
 }
 
 /// What a connection that says Hello gets; nothing if it is reset, which it may learn at any call.
-fn greeted(gateway: &Gateway, token: &str) -> Option<Frame> {
+pub(crate) fn greeted(gateway: &Gateway, token: &str) -> Option<Frame> {
     let mut conn = RawConn::connect(&gateway.over_tcp(), PATIENCE).ok()?;
     conn.send_frame(hello(token)).ok()?;
     next_frame(&mut conn)
@@ -96,7 +96,7 @@ fn f_79_a_flood_of_handshakes_is_reset_and_the_address_is_served_again() {
 const HERD: usize = 900;
 
 /// A ClientHello, as rustls says it.
-fn client_hello() -> Vec<u8> {
+pub(crate) fn client_hello() -> Vec<u8> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
