@@ -49,19 +49,18 @@ impl Reload {
         tickets: &Arc<Tickets>,
     ) -> Result<Self, Vec<String>> {
         let new = sources.load().map_err(|error| vec![error.to_string()])?;
-        let mut problems: Vec<String> = new.problems(flags).iter().map(ToString::to_string).collect();
+        let problems = new.problems(flags).into_iter().chain(new.file_problems());
+        let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let (config, changed, waiting) = merge(in_force, &new);
         let verifier = Verifier::load(&config.tokens.jwks, config.tokens.policy());
+        let verifier = verifier.map_err(|error| vec![error.to_string()])?;
         let files = (&config.tls.certificate, &config.tls.key);
         let tls = config.listen.tls.0.map(|_| ServerTls::load(files.0, files.1, Arc::clone(tickets)));
-        problems.extend(verifier.as_ref().err().map(ToString::to_string));
-        problems.extend(tls.as_ref().and_then(|tls| tls.as_ref().err()).map(ToString::to_string));
-        match (verifier, tls.transpose()) {
-            (Ok(verifier), Ok(tls)) if problems.is_empty() => {
-                Ok(Self { config, verifier, tls, changed, waiting })
-            }
-            _ => Err(problems),
-        }
+        let tls = tls.transpose().map_err(|error| vec![error.to_string()])?;
+        Ok(Self { config, verifier, tls, changed, waiting })
     }
 }
 

@@ -89,7 +89,7 @@ fn answer_of(conn: &mut RawConn) -> Frame {
 }
 
 /// Proves: G-RELOAD-1 (a file with a fault, or one that names such a file, changes nothing at all, and says so)
-/// Seen to fail when: `Reload::read` gives no problems of the values; or takes what it can of a faulty configuration.
+/// Seen to fail when: `Reload::read` goes on with problems.
 #[test]
 fn a_faulty_file_changes_nothing_and_says_so() {
     let mut gateway = Gateway::start(Setup::default());
