@@ -72,7 +72,7 @@ fn an_address_has_so_many_connections_before_login_and_its_neighbours_do_not_not
     let users: Vec<RawConn> = (0..20)
         .map(|number| logged_in(&gateway, &gateway.token(&format!("user{number}"), "phone")))
         .collect();
-    assert!(gateway.stats()["moves_in"].as_u64() > Some(0), "users of both cores");
+    wait_until("users of both cores", || gateway.stats()["moves_in"].as_u64() > Some(0));
     gateway.stats_with("unauthenticated", 2);
     drop((users, idle));
     gateway.stats_with("unauthenticated", 0);

@@ -121,8 +121,8 @@ fn f_47_a_flood_of_resets_leaves_nothing_behind() {
         }
         footprint(gateway.pid())
     };
-    let (descriptors, memory) = flood(&mut gateway, 600);
-    let (descriptors_after, memory_after) = flood(&mut gateway, 1_800);
+    let (descriptors, memory) = flood(&mut gateway, 2_400);
+    let (descriptors_after, memory_after) = flood(&mut gateway, 2_400);
     println!("{descriptors} and {descriptors_after} descriptors, {memory} and {memory_after} KiB");
     assert_eq!(descriptors_after, descriptors);
     assert!(memory_after < memory + (8 << 10), "{memory} and {memory_after} KiB");
