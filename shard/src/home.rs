@@ -6,6 +6,7 @@
 
 use crate::channel::{Channel, Member, Parked, channel_hash};
 use crate::delivery::Own;
+use crate::io::Ticket;
 use crate::loads::Question;
 use crate::mail::{Body, RecipientState, RequestRef};
 use crate::mutant::{self, Mutant};
@@ -206,6 +207,9 @@ impl Shard {
             Content::Message { envelope: Arc::clone(envelope), previous: member.taken }
         };
         let offset = self.append(channel, at, content);
+        if leaves_gap {
+            self.replace_gap(member.user, member.open_gap, offset);
+        }
         let member = &mut self.channels[channel].members[usize::from(at)];
         member.taken = envelope.sequence;
         member.open_gap = if leaves_gap { offset } else { Offset::NONE };
@@ -238,16 +242,13 @@ impl Shard {
         self.counters.gaps_inbox_full += 1;
         let member = self.channels[channel].members[usize::from(at)];
         let mut from = member.taken.next();
-        let user = &mut self.users[member.user];
-        let place = user.items.partition_point(|item| item.offset < member.open_gap);
-        let open = user.items.at(place).filter(|item| item.offset == member.open_gap);
-        let is_open = open.is_some();
-        if let Some(Item { content: Content::Gap(hole), .. }) = open {
+        if let Some(Item { content: Content::Gap(hole), ticket, .. }) =
+            self.users[member.user].item(member.open_gap)
+        {
             from = hole.from;
-        }
-        if is_open && let Some(item) = user.items.remove(place) {
-            self.forget_item(member.user, &item);
-            self.forget_in_flight(member.user, item.offset);
+            if ticket.is_none() {
+                self.take_out(member.user, member.open_gap);
+            }
         }
         Content::Gap(Box::new(Hole {
             conversation: self.channels[channel].conversation.clone(),
@@ -255,6 +256,55 @@ impl Shard {
             through,
             reason: GapReason::InboxFull,
         }))
+    }
+
+    /// The gap entry at `new` says what the one at `old` says. One that is in a record stays until the new one is durable:
+    /// a stop before that takes the new one away, and leaves the old one behind a device that has passed its place.
+    fn replace_gap(&mut self, index: u32, old: Offset, new: Offset) {
+        let user = &mut self.users[index];
+        let is_left = user.item(old).is_some();
+        if let Some(rare) = &mut user.rare {
+            for (_, by) in rare.replaced.iter_mut().filter(|(_, by)| *by == old && !is_left) {
+                *by = new;
+            }
+        }
+        if is_left {
+            user.rare().replaced.push((old, new));
+        }
+    }
+
+    /// Gap entries go that a durable one says again.
+    pub(crate) fn drop_replaced(&mut self, index: u32) {
+        let Some(rare) = self.users[index].rare.as_mut().filter(|rare| !rare.replaced.is_empty()) else {
+            return;
+        };
+        let (replaced, before) = (std::mem::take(&mut rare.replaced), self.counters.removed);
+        for (old, by) in replaced {
+            let ticket = self.users[index].item(by).map(|item| item.ticket);
+            let is_durable = |ticket: Option<Ticket>| ticket.is_some_and(|it| self.tickets.is_durable(it));
+            if ticket.is_none_or(is_durable) {
+                self.take_out(index, old);
+            } else {
+                self.users[index].rare().replaced.push((old, by));
+            }
+        }
+        if self.counters.removed > before {
+            self.list_user(index);
+            self.judge_user(index);
+        }
+    }
+
+    /// Takes an item out of memory, if it is there, and its row out of the tables.
+    fn take_out(&mut self, index: u32, offset: Offset) {
+        let user = &mut self.users[index];
+        let place = user.items.partition_point(|item| item.offset < offset);
+        if user.item(offset).is_none() {
+            return;
+        }
+        if let Some(item) = user.items.remove(place) {
+            self.forget_item(index, &item);
+            self.forget_in_flight(index, offset);
+        }
     }
 
     /// Takes an item out of the accounts: its row goes, or it never gets one.

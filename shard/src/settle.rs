@@ -259,6 +259,7 @@ impl Shard {
             assert!(member.durable <= member.taken, "durable {} beyond {}", member.durable, member.taken);
             let user = member.user;
             self.confirm(mark.channel);
+            self.drop_replaced(user);
             self.trim(user);
         }
     }

@@ -156,6 +156,8 @@ pub(crate) struct Rare {
     pub(crate) unlinks: Vec<(ConnId, u64, String)>,
     /// Its rows are being rewritten by the retention: no session reads them.
     pub(crate) is_rewriting: bool,
+    /// Gap entries that go once the one at the second offset is durable.
+    pub(crate) replaced: Vec<(Offset, Offset)>,
     /// Counts rewrites: a page that was asked for before one is worth nothing.
     pub(crate) version: u32,
     /// Devices beside the first.
@@ -230,6 +232,7 @@ impl User {
             !rare.waiters.is_empty()
                 || !rare.devices.is_empty()
                 || rare.purge.is_some()
+                || !rare.replaced.is_empty()
                 || rare.version > 0
                 || !rare.conversations.is_full(now)
         });
@@ -290,6 +293,12 @@ impl User {
         }
         let next = rest.filter(|rest| !rest.is_empty()).map(|rest| rest.remove(0));
         std::mem::replace(&mut self.first_device, next)
+    }
+
+    /// The entry at an offset, if memory holds it.
+    pub(crate) fn item(&self, offset: Offset) -> Option<&Item> {
+        let at = self.items.partition_point(|item| item.offset < offset);
+        self.items.at(at).filter(|item| item.offset == offset)
     }
 
     /// True if some device holds entries: then entries may be elided and deleted.

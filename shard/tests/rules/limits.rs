@@ -160,6 +160,46 @@ fn f_65_own_copies_of_a_full_inbox_become_one_gap() {
     assert_eq!(world.rows(&alice), 0);
 }
 
+/// Proves: G-GAP-1 (a gap entry that a wider one replaces stays until that one is durable)
+/// Seen to fail when: `widen_gap` takes an open gap entry out that is in a record.
+#[test]
+fn f_65_a_gap_is_told_although_the_process_stops_before_the_wider_one_is_durable() {
+    let mut world = World::with_limits(1, Limits { inbox_envelopes: 4, ..generous() });
+    let phone = world.client("alice", "phone");
+    (world.clients[phone].window, world.clients[phone].acks) = (4, false);
+    world.connect(phone);
+    world.online("bob", "phone");
+    world.online("carl", "phone");
+    for number in 0..4 {
+        world.send(1, "alice", &format!("{number}"));
+        world.settle();
+    }
+    world.send(phone, "bob", "its own copy is a gap");
+    world.settle();
+    world.send(phone, "carl", "and so is this one");
+    world.settle();
+    world.hold_stores = true;
+    world.send(phone, "bob", "this one makes the first gap wider");
+    world.run();
+    // The message is durable, the wider gap is not.
+    world.store_one(0);
+    world.run();
+    // Room for one more: the device passes the place of the first gap.
+    let first = world.clients[phone].offsets[0];
+    world.ack(phone, first);
+    world.run();
+    world.crash();
+    world.hold_stores = false;
+    world.clients[phone].acks = true;
+    world.connect(phone);
+    world.settle();
+    let id = conversation("alice", "bob");
+    let gaps = world.clients[phone].gaps.iter().filter(|gap| gap.conversation == id);
+    let holes: Vec<(u64, u64)> = gaps.map(|gap| (gap.from_sequence, gap.through_sequence)).collect();
+    assert_eq!(holes, [(5, 5), (6, 6)]);
+    assert_eq!(world.rows("alice"), 0);
+}
+
 /// Proves: G-LIMIT-1 (the unclaimed inbox)
 /// Seen to fail when: `room` lets more than one envelope through to an unclaimed inbox; or `measure` uses the
 /// limits of a user with devices.
