@@ -258,7 +258,10 @@ impl Inboxes {
             return (Row::Known, None);
         }
         let inbox = self.users.entry(user.clone()).or_default();
-        let above = (Bound::Excluded(row.acked_through), Bound::Unbounded);
+        // Where it stood when it was detached: one that is back since then has gone on.
+        let is_back = inbox.returned.contains(device);
+        let stood = if is_back { before.acked_through } else { row.acked_through };
+        let above = (Bound::Excluded(stood), Bound::Unbounded);
         let behind = inbox.rows.range(above).count() + inbox.waiting.len();
         let is_behind = is_full && behind as u64 >= u64::from(mark - mark / 16);
         let is_silent = silence.saturating_add(SEEN) >= detach;

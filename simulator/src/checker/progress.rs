@@ -139,8 +139,11 @@ impl Progress {
     /// `is_empty`: it has no state at all, and names no offset.
     pub(super) fn forgot(&mut self, name: &str, last: Places, is_empty: bool) {
         let Some(device) = self.devices.get_mut(name) else { return };
-        let bases = device.bases.clone();
-        device.skips = if is_empty { highest(bases, &device.ever) } else { bases };
+        if is_empty {
+            // It goes on behind what it ever had, and so does whatever it saves from now on.
+            device.bases = highest(std::mem::take(&mut device.bases), &device.ever);
+        }
+        device.skips.clone_from(&device.bases);
         device.skips.retain(|conversation, _| !last.contains_key(conversation));
         device.last = last;
     }

@@ -13,6 +13,7 @@ use iris_protocol::limits::Limits;
 use iris_protocol::wire::client_frame::Frame;
 use iris_protocol::wire::{self, send::Target as WireTarget};
 use iris_protocol::{MessageId, Offset, UserId};
+use iris_shard::io::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub(super) struct Narrow {
     saved: BTreeMap<usize, DeviceState>,
     minted: VecDeque<(UserId, UserId, MessageId)>,
     nights: u32,
+    /// Acknowledgements of what was never sent, on their way.
+    lies: BTreeSet<(ConnId, Offset)>,
 }
 
 impl Narrow {
@@ -111,11 +114,7 @@ impl Narrow {
         limits.devices = 3;
         match kind {
             Kind::Expiry => limits.retention = Duration::from_millis(1_500),
-            Kind::Nights => {
-                limits.detach = Duration::from_secs(2 * HOUR);
-                // Nights in which the number of cores changes are not judged yet.
-                plan.faults.cores = false;
-            }
+            Kind::Nights => limits.detach = Duration::from_secs(2 * HOUR),
             Kind::Strangers => {
                 limits.new_conversations_per_hour = 2;
                 (limits.sends_per_second, limits.sends_burst) = (10, 10);
@@ -126,7 +125,14 @@ impl Narrow {
         // Ages and silences are judged to the second.
         plan.faults.clock = false;
         plan.faults.reads = false;
-        Some(Self { kind, away: BTreeSet::new(), saved: BTreeMap::new(), minted: VecDeque::new(), nights: 0 })
+        Some(Self {
+            kind,
+            away: BTreeSet::new(),
+            saved: BTreeMap::new(),
+            minted: VecDeque::new(),
+            nights: 0,
+            lies: BTreeSet::new(),
+        })
     }
 }
 
@@ -285,7 +291,16 @@ impl World {
         let shown = self.checker.shown(&self.people[person].name());
         let above = if self.random.one_in(2) { 1 } else { 1_000 };
         let through_offset = shown.max(Offset::new(self.generation, 1)).0 + above;
+        if let (Some(narrow), Some(conn)) = (&mut self.narrow, self.people[person].conn) {
+            narrow.lies.insert((conn, Offset(through_offset)));
+        }
         self.send_to_server(person, Frame::Ack(wire::Ack { through_offset }));
+    }
+
+    /// True for an acknowledgement that a device made up, of what was sent to it since: what it never got, it would lose.
+    pub(super) fn came_true(&mut self, person: usize, conn: ConnId, through: Offset) -> bool {
+        let was_lie = self.narrow.as_mut().is_some_and(|narrow| narrow.lies.remove(&(conn, through)));
+        was_lie && through <= self.checker.shown(&self.people[person].name())
     }
 
     /// Remembers an id that was used.

@@ -70,6 +70,9 @@ impl World {
                 self.checker.logged_in(conn, &Hello { user, device, window: hello.window, named });
             }
             Some(Frame::Ack(ack)) => {
+                if self.came_true(person, conn, Offset(ack.through_offset)) {
+                    return;
+                }
                 self.checker.acked(conn, Offset(ack.through_offset), self.generation);
             }
             Some(Frame::Send(send)) => {
