@@ -353,7 +353,8 @@ impl Shard {
     }
 
     /// A user's state when it is loaded. Owners that heard of it before are told if it may be another one now:
-    /// `is_changed` says that the load itself changed something.
+    /// `is_changed` says that the load itself changed something. Whether devices are too far behind is judged when the purge
+    /// at load is done: rows that all of them have, left by a stop, put nobody behind.
     pub(crate) fn first_judgement(&mut self, index: u32, is_changed: bool) {
         self.users[index].state = RecipientState::Full;
         let (may_have_been_full, _) = self.measure(index);
@@ -363,7 +364,6 @@ impl Shard {
         if is_changed || may_have_been_full {
             self.announce(index);
         }
-        self.judge_user(index);
     }
 
     /// Whether the inbox is at its mark, and whether it has devices.

@@ -399,6 +399,45 @@ fn f_65_a_device_that_is_a_whole_inbox_behind_is_detached_and_the_others_go_on()
     assert_eq!(world.clients[tablet].gaps[0].reason, i32::from(GapReason::DeviceDetached.to_wire()));
 }
 
+/// Proves: G-DEVICE-5 (a device is detached only if it was silent or a whole inbox behind): rows that all devices have, left by
+/// a stop, put nobody behind.
+/// Seen to fail when: `first_judgement` detaches laggards before the purge at load.
+#[test]
+fn f_65_rows_that_a_stop_left_put_no_device_behind() {
+    let limits =
+        Limits { inbox_envelopes: 12, sends_per_second: 1000, sends_burst: 10_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    world.online("alice", "phone");
+    let bob: Vec<usize> = ["phone", "laptop", "tablet"].map(|device| world.online("bob", device)).into();
+    for client in &bob {
+        world.clients[*client].acks = false;
+    }
+    for number in 0..10 {
+        world.send(0, "bob", &format!("{number}"));
+        world.settle();
+    }
+    let offsets = world.clients[bob[0]].offsets.clone();
+    world.ack(bob[0], offsets[5]);
+    world.ack(bob[1], offsets[2]);
+    world.settle();
+    world.crash();
+    world.connect(0);
+    world.send(0, "bob", "10");
+    world.settle();
+    // The tablet is detached. The process stops between that and the removal of what was kept for it alone.
+    world.send(0, "bob", "11");
+    world.run();
+    world.crash();
+    assert_eq!(world.rows("bob"), 12);
+    world.connect(bob[1]);
+    world.settle();
+    assert!(world.clients[bob[1]].gaps.is_empty(), "the laptop was nine entries behind, and is detached");
+    assert_eq!(world.rows("bob"), 9);
+    world.connect(bob[2]);
+    world.settle();
+    assert_eq!(world.clients[bob[2]].gaps.len(), 1, "the tablet was a whole inbox behind");
+}
+
 /// Proves: G-DEVICE-5 (a device is detached only if it was silent or a whole inbox behind): one that acked every day on one
 /// long connection was not silent, although the process was killed before the connection ended.
 /// Seen to fail when: `ack` does not note that it saw the device.
