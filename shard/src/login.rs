@@ -72,7 +72,9 @@ impl Shard {
         }
         let place = match self.users[user].place_of(&device) {
             Some(place) => place,
-            None if self.users[user].device_count() >= self.config.limits.devices as usize => {
+            None if self.users[user].device_count() >= self.config.limits.devices as usize
+                && !mutant::is_on(Mutant::DevicesUnlimited) =>
+            {
                 return self.close(index, CloseCode::TooManyDevices, None);
             }
             None => self.link(user, device, resume),

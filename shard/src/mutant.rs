@@ -130,6 +130,8 @@ mutants! {
     RowReplaced,
     /// A device that is connected and acknowledges nothing counts as silent.
     ConnectedIsSilent,
+    /// A user may have any number of devices.
+    DevicesUnlimited,
 }
 
 #[cfg(feature = "mutants")]

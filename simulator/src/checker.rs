@@ -10,6 +10,7 @@
 //!   owner never more than their limits; and who is refused for a limit, is refused for one that was reached.
 //! - C9: who is told of a read that failed is the one whose read it was.
 
+use base::{Base, UserBase};
 use bytes::Bytes;
 use inboxes::{Inboxes, Row};
 use iris_protocol::limits::Limits;
@@ -32,6 +33,7 @@ use wires::Wires;
 pub use progress::Places;
 pub use wires::Hello;
 
+pub mod base;
 mod gaps;
 mod inboxes;
 mod marks;
@@ -48,7 +50,8 @@ pub struct Violation {
     pub what: String,
 }
 
-type Place = (ConversationId, Sequence);
+/// A message's place.
+pub type Place = (ConversationId, Sequence);
 
 /// What is done may rest on a state that is so old: mail to a core that stalls, and what queues behind it.
 const NEWS: Duration = Duration::from_secs(5);
@@ -60,6 +63,12 @@ pub struct Rare {
     pub inbox_full: u64,
     /// Of these: it had no device.
     pub unclaimed_full: u64,
+    /// Of these: it had room for more messages, but not for their bytes.
+    pub inbox_full_bytes: u64,
+    /// Of these: it had no device.
+    pub unclaimed_full_bytes: u64,
+    /// A device found no place.
+    pub too_many_devices: u64,
     /// A device was taken away.
     pub unlinked: u64,
     /// A device that was taken away was linked again.
@@ -87,7 +96,8 @@ pub struct Checker {
     durable: BTreeMap<(ConversationId, MessageId), Sequence>,
     /// What was on the disk before the host last lost writes: it may be there, or not.
     before: BTreeMap<(ConversationId, MessageId), Sequence>,
-    is_rewound: bool,
+    /// What the host left when it last lost writes.
+    left: Option<Places>,
     accepted: BTreeMap<Place, MessageId>,
     progress: Progress,
     wires: Wires,
@@ -165,20 +175,29 @@ impl Checker {
 
     /// The sequence that a delivery names as the one before it: in a direct conversation, no member misses any.
     pub fn follows(&mut self, conversation: &ConversationId, sequence: Sequence, previous: Sequence) {
-        if previous.next() != sequence && !self.is_rewound {
+        // A home that lost more than the owner misses it in front of the first message since.
+        let left = self.left.as_ref().map(|left| left.get(conversation).copied().unwrap_or_default());
+        let is_judged = left.is_none_or(|left| sequence > left.next());
+        if previous.next() != sequence && is_judged {
             self.violate("C3", format!("{conversation} {sequence} is said to follow {previous}"));
         }
     }
 
     /// The host lost writes, and says so: what was there before may be gone. What is stored from now on may not, for the
     /// devices that are linked on the disk and all that will be.
-    pub fn rewound(&mut self, linked: &BTreeSet<String>) {
+    pub fn rewound(&mut self, base: Base) {
         self.before.append(&mut self.durable);
         self.accepted.clear();
-        self.progress.rewound(linked);
+        self.progress.rewound(&base.devices());
         self.wires = Wires::default();
-        self.marks = MarkChecker::rewound();
-        self.is_rewound = true;
+        self.marks = MarkChecker::rewound(&base);
+        for UserBase { user, devices, .. } in &base.users {
+            for (device, row) in devices {
+                self.wires.cursor_stored(&format!("{user}/{device}"), row.acked_through);
+            }
+        }
+        self.inboxes.rewound(&base);
+        self.left = Some(base.last);
     }
 
     /// A device exists. It gets messages once it is linked.
@@ -233,9 +252,6 @@ impl Checker {
     }
 
     fn recorded_op(&mut self, shard: ShardId, op: &Op) {
-        if self.is_rewound {
-            return self.recorded_after_rewind(shard, op);
-        }
         match op {
             Op::Accept { envelope, .. } => {
                 self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
@@ -266,30 +282,6 @@ impl Checker {
                 self.rare.unlinked += 1;
             }
             Op::Confirm { .. } | Op::User { .. } | Op::DedupFloor { .. } => {}
-        }
-    }
-
-    /// What stood in inboxes before is not known: only messages and devices are followed.
-    fn recorded_after_rewind(&mut self, shard: ShardId, op: &Op) {
-        match op {
-            Op::Accept { envelope, .. } => {
-                self.stored(&envelope.conversation, envelope.message_id, envelope.sequence);
-            }
-            Op::Cursor { user, device, .. } => {
-                let is_first = !self.progress.has_linked(user);
-                self.progress.linked(&format!("{user}/{device}"), is_first);
-            }
-            Op::Unlink { user, device } => self.progress.unlinked(&format!("{user}/{device}")),
-            Op::Append { user, entry, .. } => {
-                let (conversation, through) = place_of(entry);
-                self.rooms.confirmed(shard, user, conversation, through);
-            }
-            Op::Elide { user, watermarks } => {
-                for (conversation, through) in watermarks {
-                    self.rooms.confirmed(shard, user, conversation, *through);
-                }
-            }
-            Op::Remove { .. } | Op::Confirm { .. } | Op::User { .. } | Op::DedupFloor { .. } => {}
         }
     }
 
@@ -353,7 +345,11 @@ impl Checker {
         let Some((low, high)) = conversation.direct_users() else { return };
         let to = if low == *sender { high } else { low };
         match self.inboxes.refused_full(&to) {
-            Ok(is_unclaimed) => self.rare.unclaimed_full += u64::from(is_unclaimed),
+            Ok(full) => {
+                self.rare.unclaimed_full += u64::from(full.is_unclaimed);
+                self.rare.inbox_full_bytes += u64::from(full.by_bytes);
+                self.rare.unclaimed_full_bytes += u64::from(full.by_bytes && full.is_unclaimed);
+            }
             Err(violation) => self.note(Some(violation)),
         }
     }

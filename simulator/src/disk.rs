@@ -7,10 +7,10 @@ use iris_storage::log::LogWrite;
 use iris_storage::meta::SharedMeta;
 use iris_storage::open::Databases;
 use iris_storage::segment::{LogFiles, SharedLog};
-use iris_storage::tables::{MemoryTables, SharedTables, Table, TableError};
+use iris_storage::tables::{MemoryTables, SharedTables, TableError};
 use iris_storage::{RecordNumber, SegmentId};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
@@ -127,20 +127,7 @@ pub(crate) struct Disks {
     pub(crate) meta: SharedMeta,
 }
 
-/// The ids of a key: behind the slot, each with a zero at its end.
-fn ids(key: &[u8]) -> Vec<String> {
-    let texts = key.get(2..).unwrap_or_default().split(|byte| *byte == 0);
-    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
-}
-
 impl Disks {
-    /// Every device that has a row, as the world names it.
-    pub(crate) fn devices(&self) -> BTreeSet<String> {
-        let keys = |disk: &Disk| disk.tables.with(|tables| tables.keys(Table::Cursors));
-        let name = |key: Vec<u8>| ids(&key)[..2].join("/");
-        self.cores.values().flat_map(keys).map(name).collect()
-    }
-
     /// A core's disk, made if there is none.
     pub(crate) fn core(&mut self, core: u16) -> &mut Disk {
         self.cores.entry(core).or_default()

@@ -93,6 +93,12 @@ reached! {
     inbox_full,
     /// Of these: it had no device.
     unclaimed_full,
+    /// Of the full ones: it had room for more messages, but not for their bytes.
+    inbox_full_bytes,
+    /// Of these: it had no device.
+    unclaimed_full_bytes,
+    /// A device found no place.
+    too_many_devices,
     /// A device was taken away.
     unlinked,
     /// A device that was taken away was linked again.
@@ -133,6 +139,9 @@ impl Reached {
     pub(crate) fn saw(&mut self, rare: &Rare) {
         self.inbox_full += rare.inbox_full;
         self.unclaimed_full += rare.unclaimed_full;
+        self.inbox_full_bytes += rare.inbox_full_bytes;
+        self.unclaimed_full_bytes += rare.unclaimed_full_bytes;
+        self.too_many_devices += rare.too_many_devices;
         self.unlinked += rare.unlinked;
         self.relinked += rare.relinked;
         self.detached_back += rare.detached_back;

@@ -4,6 +4,7 @@
 //! - Events happen in the order of their time, and of their making where times are equal.
 //! - A frame of a connection that broke never arrives.
 
+mod base;
 mod boot;
 mod faults;
 mod limits;
@@ -24,7 +25,8 @@ use iris_client::state::Target;
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::GapReason;
 use iris_protocol::{
-    CloseCode, ConversationId, DeviceId, Durability, Generation, MessageId, Mono, UserId, Wall,
+    CloseCode, ConversationId, DeviceId, Durability, Envelope, Generation, MessageId, Mono, Slot, UserId,
+    Wall,
 };
 use iris_shard::Placement;
 use iris_shard::io::{ConnId, LoadId};
@@ -34,6 +36,7 @@ use iris_storage::meta::MetaFile;
 use iris_storage::op::Op;
 use limits::{Act, Narrow};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -129,6 +132,8 @@ pub(crate) struct World {
     /// The host lost writes: clients will see a new incarnation.
     is_rewound: bool,
     nodes: Vec<Node>,
+    /// What was accepted and not confirmed when the process started, with the slots that had not confirmed it.
+    outbox: Vec<(Arc<Envelope>, Vec<Slot>)>,
     people: Vec<Person>,
     conns: BTreeMap<ConnId, (usize, usize)>,
     mail_last: BTreeMap<(u16, usize), Mono>,
@@ -219,6 +224,7 @@ impl World {
             host_boots: 1,
             is_rewound: false,
             nodes: Vec::new(),
+            outbox: Vec::new(),
             people: Vec::new(),
             conns: BTreeMap::new(),
             mail_last: BTreeMap::new(),
@@ -392,7 +398,9 @@ impl World {
         let sender = self.people[person].user.clone();
         self.composed += 1;
         let message_id = self.mint();
-        let payload = Bytes::from(format!("{} {}", self.people[person].name(), self.composed));
+        let mut words = format!("{} {}", self.people[person].name(), self.composed);
+        words.extend(std::iter::repeat_n('.', self.length()));
+        let payload = Bytes::from(words);
         let conversation = ConversationId::direct(&sender, &to);
         self.minted(sender.clone(), to.clone(), message_id);
         let now = self.now;
@@ -445,9 +453,10 @@ impl World {
             }
             Told::Duplicate { .. } => self.reached.raw_duplicates += 1,
             Told::Closed(closed) if closed.code == Some(CloseCode::DeviceUnlinked) => self.taken_away(person),
+            Told::Closed(closed) if closed.code == Some(CloseCode::TooManyDevices) => self.no_place(person),
+            Told::Welcome(_) => self.welcomed(person),
             Told::RequestRejected { code, .. } => self.checker.refused_request(&name, code),
-            Told::Welcome(_)
-            | Told::CaughtUp { .. }
+            Told::CaughtUp { .. }
             | Told::Closed(_)
             | Told::GoAway { .. }
             | Told::Refreshed { .. }
@@ -479,8 +488,15 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.people.iter().all(|person| person.session.unanswered_count() == 0 && person.session.is_online())
+        let is_done = |person: &Person| person.session.unanswered_count() == 0 && person.session.is_online();
+        self.people.iter().enumerate().all(|(number, person)| self.is_out(number) || is_done(person))
             && self.checker.has_converged()
+    }
+
+    /// Messages that wait for an answer, of devices that have a place.
+    fn unanswered(&self) -> usize {
+        let people = self.people.iter().enumerate().filter(|(number, _)| !self.is_out(*number));
+        people.map(|(_, person)| person.session.unanswered_count()).sum()
     }
 
     fn end(mut self, seed: u64, mut violations: Vec<(u64, Violation)>) -> Outcome {
@@ -488,7 +504,7 @@ impl World {
             self.reached.count(node.shard.counters());
         }
         let (micros, simulated) = (self.micros(), self.now.since(BEGIN));
-        let unanswered: usize = self.people.iter().map(|person| person.session.unanswered_count()).sum();
+        let unanswered = self.unanswered();
         if unanswered > 0 && violations.is_empty() {
             self.checker.violate("C7", format!("{unanswered} messages are unanswered in a calm world"));
         }

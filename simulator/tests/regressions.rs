@@ -78,3 +78,12 @@ fn f_85_a_row_that_expired_does_not_come_back() {
 fn f_85_a_purge_ends_before_the_last_device_that_holds_entries_is_unlinked() {
     hold(1613..1614, &Plan::default());
 }
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// Rows that all devices had, left by a stop, counted when their user was loaded: a device was detached that was not a whole inbox
+/// behind.
+/// Seen to fail when: `first_judgement` detaches laggards before the purge at load.
+#[test]
+fn f_85_rows_that_a_stop_left_put_no_device_behind() {
+    hold(773..774, &Plan { ops: 2_000, ..Plan::default() });
+}

@@ -10,6 +10,7 @@ use iris_protocol::wire::server_frame::Frame;
 use iris_protocol::wire::{Gap, GapReason};
 use iris_protocol::{ConversationId, DeviceId, Generation, Offset, Sequence};
 use iris_shard::io::ConnId;
+use std::collections::BTreeSet;
 
 impl Checker {
     /// A frame that is neither a delivery nor an acceptance leaves the server.
@@ -36,6 +37,20 @@ impl Checker {
     /// The server closes a connection, or hears that it is gone.
     pub fn ended(&mut self, conn: ConnId) {
         self.wires.ended(conn, self.now);
+    }
+
+    /// A device finds no place: its user has as many as there may be, with rows or on their way to one.
+    pub fn no_place(&mut self, conn: ConnId) {
+        self.rare.too_many_devices += 1;
+        let Some(wire) = self.wires.get(conn) else { return };
+        let (user, refused) = (wire.user.clone(), wire.device.clone());
+        let rows = self.inboxes.devices_of(&user).map(|device| format!("{user}/{device}"));
+        let mut devices: BTreeSet<String> = rows.chain(self.wires.devices_of(&user)).collect();
+        devices.remove(&refused);
+        let most = self.inboxes.devices_max();
+        if devices.len() < most {
+            self.violate("C8", format!("{refused} finds no place beside {devices:?}, {most} are the most"));
+        }
     }
 
     /// A device's acknowledgement arrives.

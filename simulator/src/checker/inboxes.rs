@@ -6,8 +6,9 @@
 //! Invariants
 //! - Judged on what records hold, in their order, and on the times of connections.
 
-use super::{NEWS, Violation};
-use iris_protocol::limits::{Limits, UNCONFIRMED_MAX};
+use super::base::{Base, UserBase};
+use super::{NEWS, Place, Violation};
+use iris_protocol::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
 use iris_protocol::{ConversationId, DeviceId, Envelope, GapReason, Mono, Offset, Sequence, UserId, Wall};
 use iris_storage::op::{CursorRow, Entry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,15 +18,15 @@ use std::time::Duration;
 /// A device's last sign of life is written down to the hour.
 const SEEN: Duration = Duration::from_hours(1);
 
-type Place = (ConversationId, Sequence);
-
 /// One user's part.
 #[derive(Default)]
 struct Inbox {
-    rows: BTreeSet<Offset>,
+    /// Rows, with the bytes of their payloads.
+    rows: BTreeMap<Offset, u64>,
     /// Messages of rows, by offset.
     messages: BTreeMap<Offset, Place>,
-    waiting: BTreeSet<Place>,
+    /// With the bytes of their payloads.
+    waiting: BTreeMap<Place, u64>,
     appended: Offset,
     /// Own copies that a full inbox did not take.
     refused: BTreeSet<Place>,
@@ -33,8 +34,8 @@ struct Inbox {
     unlinked: BTreeSet<DeviceId>,
     /// Detached devices that came back since the last boot.
     returned: BTreeSet<DeviceId>,
-    /// When it was last at its mark.
-    full_at: Option<Mono>,
+    /// When it was last at its mark; true: by its bytes alone.
+    full_at: Option<(Mono, bool)>,
     /// When it last had no device that holds entries.
     unclaimed_at: Option<Mono>,
 }
@@ -44,12 +45,38 @@ impl Inbox {
         (self.rows.len() + self.waiting.len()) as u64
     }
 
+    /// Puts a row. False: one was there.
+    fn put(&mut self, offset: Offset, entry: &Entry) -> bool {
+        let bytes = match entry {
+            Entry::Message { envelope, .. } => {
+                self.messages.insert(offset, (envelope.conversation.clone(), envelope.sequence));
+                envelope.payload.len() as u64
+            }
+            Entry::Gap { .. } => {
+                self.messages.remove(&offset);
+                0
+            }
+        };
+        self.rows.insert(offset, bytes).is_none()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.rows.values().chain(self.waiting.values()).sum()
+    }
+
+    /// What stands above an offset, or is on its way: entries and bytes.
+    fn behind(&self, offset: Offset) -> (u64, u64) {
+        let above = self.rows.range((Bound::Excluded(offset), Bound::Unbounded));
+        let (count, bytes) = above.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));
+        (count + self.waiting.len() as u64, bytes + self.waiting.values().sum::<u64>())
+    }
+
     fn is_claimed(&self) -> bool {
         self.cursors.iter().any(|(device, row)| !row.detached || self.returned.contains(device))
     }
 
     fn wait_no_more(&mut self, conversation: &ConversationId, through: Sequence) {
-        self.waiting.retain(|(other, sequence)| other != conversation || *sequence > through);
+        self.waiting.retain(|(other, sequence), _| other != conversation || *sequence > through);
     }
 }
 
@@ -62,6 +89,19 @@ pub(super) struct Inboxes {
     shards: u32,
     now: Mono,
     wall: Wall,
+}
+
+/// True at a mark, or so little below that an inbox does not open again: a sixteenth.
+fn is_at(has: u64, mark: u64) -> bool {
+    has >= mark - mark / 16
+}
+
+/// A full inbox refused a message.
+pub(super) struct Full {
+    /// It had no device.
+    pub(super) is_unclaimed: bool,
+    /// It had room for more messages, but not for their bytes.
+    pub(super) by_bytes: bool,
 }
 
 /// What a gap leaves out, and why.
@@ -94,6 +134,23 @@ impl Inboxes {
         (self.now, self.wall) = (now, wall);
     }
 
+    /// The host lost writes: inboxes are what it left.
+    pub(super) fn rewound(&mut self, base: &Base) {
+        self.accepted.retain(|place, _| !base.is_lost(place));
+        for UserBase { user, rows, devices, waiting, .. } in &base.users {
+            let inbox = self.users.entry(user.clone()).or_default();
+            inbox.refused.retain(|place| !base.is_lost(place));
+            inbox.rows.clear();
+            inbox.messages.clear();
+            for (offset, entry) in rows {
+                inbox.put(*offset, entry);
+            }
+            inbox.waiting = waiting.iter().cloned().collect();
+            inbox.cursors = devices.iter().cloned().collect();
+            inbox.unlinked.retain(|device| !inbox.cursors.contains_key(device));
+        }
+    }
+
     /// The process stopped.
     pub(super) fn stopped(&mut self) {
         for inbox in self.users.values_mut() {
@@ -115,20 +172,20 @@ impl Inboxes {
             inbox.unclaimed_at = Some(now);
         }
         let is_news = inbox.unclaimed_at.is_some_and(|at| now.since(at) <= NEWS);
-        let mark = if is_news {
-            limits.unclaimed_envelopes.min(limits.inbox_envelopes)
-        } else {
-            limits.inbox_envelopes
-        };
-        // It opens again a sixteenth below.
-        if inbox.count() >= u64::from(mark - mark / 16) {
-            inbox.full_at = Some(now);
+        let (mut mark, mut bytes_mark) = (limits.inbox_envelopes, limits.inbox_bytes);
+        if is_news {
+            mark = mark.min(limits.unclaimed_envelopes);
+            bytes_mark = bytes_mark.min(limits.unclaimed_bytes);
+        }
+        let by_count = is_at(inbox.count(), u64::from(mark));
+        if by_count || is_at(inbox.bytes(), bytes_mark) {
+            inbox.full_at = Some((now, !by_count));
         }
     }
 
     fn was_full(&self, user: &UserId) -> bool {
         let full_at = self.users.get(user).and_then(|inbox| inbox.full_at);
-        full_at.is_some_and(|at| self.now.since(at) <= NEWS)
+        full_at.is_some_and(|(at, _)| self.now.since(at) <= NEWS)
     }
 
     /// A message is on its owner's disk.
@@ -138,7 +195,8 @@ impl Inboxes {
         let Some((low, high)) = envelope.conversation.direct_users() else { return };
         for user in [low, high] {
             self.measure(&user);
-            self.users.entry(user.clone()).or_default().waiting.insert(place.clone());
+            let waiting = &mut self.users.entry(user.clone()).or_default().waiting;
+            waiting.insert(place.clone(), envelope.payload.len() as u64);
             self.measure(&user);
         }
     }
@@ -154,23 +212,18 @@ impl Inboxes {
             }
         };
         let inbox = self.users.entry(user.clone()).or_default();
-        let is_new = inbox.rows.insert(offset);
+        let is_new = inbox.put(offset, entry);
         // A gap of the retention stands where the last entry stood that it replaces.
         let is_expiry = matches!(entry, Entry::Gap { reason: GapReason::Expired, .. });
         let before = inbox.appended;
         inbox.appended = before.max(offset);
         match entry {
             Entry::Message { envelope, .. } => {
-                let place = (envelope.conversation.clone(), envelope.sequence);
-                inbox.waiting.remove(&place);
-                inbox.messages.insert(offset, place);
+                inbox.waiting.remove(&(envelope.conversation.clone(), envelope.sequence));
             }
-            Entry::Gap { conversation, through, .. } => {
-                inbox.messages.remove(&offset);
-                inbox.wait_no_more(conversation, *through);
-            }
+            Entry::Gap { conversation, through, .. } => inbox.wait_no_more(conversation, *through),
         }
-        let rows = inbox.rows.len();
+        let rows = (inbox.rows.len() as u64, inbox.rows.values().sum());
         self.measure(user);
         if !is_new || (offset <= before && !is_expiry) {
             let what = format!("{user}: {offset} was put into the inbox after {before}, new: {is_new}");
@@ -180,10 +233,12 @@ impl Inboxes {
     }
 
     /// HARD, with as many shards as there are: never passed, not even by what was on its way.
-    fn judge_size(&self, user: &UserId, rows: usize) -> Option<Violation> {
+    fn judge_size(&self, user: &UserId, (rows, bytes): (u64, u64)) -> Option<Violation> {
         let hard = u64::from(self.limits.inbox_envelopes) + u64::from(self.shards * UNCONFIRMED_MAX);
-        (rows as u64 > hard).then(|| {
-            let what = format!("{user} has {rows} rows, {hard} are the most");
+        let hard_bytes = self.limits.inbox_bytes + u64::from(self.shards) * UNCONFIRMED_BYTES_MAX;
+        (rows > hard || bytes > hard_bytes).then(|| {
+            let what =
+                format!("{user} has {rows} rows of {bytes} bytes, {hard} of {hard_bytes} are the most");
             Violation { claim: "C8", what }
         })
     }
@@ -229,7 +284,7 @@ impl Inboxes {
         let inbox = self.users.entry(user.clone()).or_default();
         for offset in offsets {
             inbox.messages.remove(offset);
-            if !inbox.rows.remove(offset) {
+            if inbox.rows.remove(offset).is_none() {
                 let what = format!("{user}: {offset} is removed, and is not there");
                 return Some(Violation { claim: "C8", what });
             }
@@ -247,13 +302,16 @@ impl Inboxes {
     ) -> (Row, Option<Violation>) {
         self.measure(user);
         let is_full = self.was_full(user);
-        let (detach, mark) = (self.limits.detach, self.limits.inbox_envelopes);
+        let limits = self.limits;
         let inbox = self.users.entry(user.clone()).or_default();
         let is_first = !inbox.is_claimed();
         let before = inbox.cursors.insert(device.clone(), *row);
         let is_again = inbox.unlinked.remove(device);
         self.measure(user);
-        let Some(before) = before else { return (Row::Linked { is_first, is_again }, None) };
+        let Some(before) = before else {
+            let found = self.judge_places(user);
+            return (Row::Linked { is_first, is_again }, found);
+        };
         if before.detached || !row.detached {
             return (Row::Known, None);
         }
@@ -261,13 +319,34 @@ impl Inboxes {
         // Where it stood when it was detached: one that is back since then has gone on.
         let is_back = inbox.returned.contains(device);
         let stood = if is_back { before.acked_through } else { row.acked_through };
-        let above = (Bound::Excluded(stood), Bound::Unbounded);
-        let behind = inbox.rows.range(above).count() + inbox.waiting.len();
-        let is_behind = is_full && behind as u64 >= u64::from(mark - mark / 16);
-        let is_silent = silence.saturating_add(SEEN) >= detach;
-        let what = format!("{user}/{device} is detached: {behind} entries behind, silent for {silence:?}");
+        let (behind, bytes) = inbox.behind(stood);
+        let is_far = is_at(behind, u64::from(limits.inbox_envelopes)) || is_at(bytes, limits.inbox_bytes);
+        let is_behind = is_full && is_far;
+        let is_silent = silence.saturating_add(SEEN) >= limits.detach;
+        let what = format!(
+            "{user}/{device} is detached: {behind} entries of {bytes} bytes behind, silent for {silence:?}"
+        );
         let found = (!is_behind && !is_silent).then_some(Violation { claim: "C1", what });
         (Row::Known, found)
+    }
+
+    /// No user has more devices than there may be.
+    fn judge_places(&self, user: &UserId) -> Option<Violation> {
+        let (devices, most) = (self.devices_of(user).count(), self.limits.devices as usize);
+        (devices > most).then(|| {
+            let what = format!("{user} has {devices} devices, {most} are the most");
+            Violation { claim: "C8", what }
+        })
+    }
+
+    /// How many devices a user may have.
+    pub(super) fn devices_max(&self) -> usize {
+        self.limits.devices as usize
+    }
+
+    /// The devices of a user that have rows.
+    pub(super) fn devices_of(&self, user: &UserId) -> impl Iterator<Item = &DeviceId> {
+        self.users.get(user).into_iter().flat_map(|inbox| inbox.cursors.keys())
     }
 
     /// A device's row goes.
@@ -279,21 +358,25 @@ impl Inboxes {
         self.measure(user);
     }
 
-    /// A message to a user is refused because the inbox is full. `Ok`: it is unclaimed, or not.
-    pub(super) fn refused_full(&mut self, user: &UserId) -> Result<bool, Violation> {
+    /// A message to a user is refused because the inbox is full.
+    pub(super) fn refused_full(&mut self, user: &UserId) -> Result<Full, Violation> {
         self.measure(user);
-        if self.was_full(user) {
-            return Ok(self.users.get(user).is_some_and(|inbox| !inbox.is_claimed()));
+        let is_full = self.was_full(user);
+        let inbox = self.users.entry(user.clone()).or_default();
+        if is_full {
+            let by_bytes = inbox.full_at.is_some_and(|(_, by_bytes)| by_bytes);
+            return Ok(Full { is_unclaimed: !inbox.is_claimed(), by_bytes });
         }
-        let count = self.users.get(user).map_or(0, Inbox::count);
-        let what = format!("the inbox of {user} is called full, it has {count} entries at most");
+        let (count, bytes) = (inbox.count(), inbox.bytes());
+        let what =
+            format!("the inbox of {user} is called full, it has {count} entries of {bytes} bytes at most");
         Err(Violation { claim: "C8", what })
     }
 
     /// A gap of a conversation leaves the server; one that no row holds is judged now.
     pub(super) fn gap_sent(&mut self, user: &UserId, offset: Offset, hole: &Hole<'_>) -> Option<Violation> {
         let inbox = self.users.entry(user.clone()).or_default();
-        let is_row = inbox.rows.contains(&offset) && !inbox.messages.contains_key(&offset);
+        let is_row = inbox.rows.contains_key(&offset) && !inbox.messages.contains_key(&offset);
         if is_row { None } else { self.judge_gap(user, hole) }
     }
 }

@@ -6,6 +6,7 @@
 //! Invariants
 //! - Judged after each durable record, on what records hold, and on the places that the wire named since the last boot.
 
+use super::base::{Base, UserBase};
 use iris_protocol::{ConversationId, DeviceId, Offset, Sequence, UserId};
 use iris_storage::op::{Entry, Op};
 use std::collections::BTreeMap;
@@ -23,14 +24,17 @@ struct Marks {
 #[derive(Default)]
 pub(super) struct MarkChecker {
     users: BTreeMap<UserId, Marks>,
-    /// The host lost writes: which rows are left is not known any more.
-    is_rewound: bool,
 }
 
 impl MarkChecker {
-    /// One that judges nothing any more.
-    pub(super) fn rewound() -> Self {
-        Self { is_rewound: true, ..Self::default() }
+    /// The host lost writes: this is what it left.
+    pub(super) fn rewound(base: &Base) -> Self {
+        let marks = |base: &UserBase| {
+            let cursors = base.devices.iter().map(|(device, row)| (device.clone(), row.acked_through));
+            let (watermarks, cursors) = (base.watermarks.clone(), cursors.collect());
+            (base.user.clone(), Marks { watermarks, cursors, places: BTreeMap::new() })
+        };
+        Self { users: base.users.iter().map(marks).collect() }
     }
 
     /// A delivery names the place of a message.
@@ -84,9 +88,6 @@ impl MarkChecker {
 
     /// After a record: the first message that every device has passed and no watermark covers.
     pub(super) fn forgotten(&mut self) -> Option<String> {
-        if self.is_rewound {
-            return None;
-        }
         for (user, marks) in &mut self.users {
             let passed = marks.cursors.values().copied().min().unwrap_or_default();
             while let Some(first) = marks.places.first_entry().filter(|first| *first.key() <= passed) {

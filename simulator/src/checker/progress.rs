@@ -100,14 +100,16 @@ impl Progress {
     }
 
     /// A synced record holds the device. The first of its user goes on behind what any device before it had, or was
-    /// told that it might miss; another one has what is stored from now on. True: it is news.
+    /// told that it might miss, also if that did not arrive; another one has what is stored from now on. True: it is news.
     pub(super) fn linked(&mut self, name: &str, is_first: bool) -> bool {
         let Some(device) = self.devices.get(name) else { return false };
         if device.is_linked {
             return false;
         }
         let siblings = self.devices.values().filter(|other| other.user == device.user);
-        let had = siblings.fold(Places::new(), |had, other| highest(highest(had, &other.ever), &other.bases));
+        let had = siblings.fold(Places::new(), |had, other| {
+            [&other.ever, &other.bases, &other.stored_at_gap].into_iter().fold(had, highest)
+        });
         let base = if is_first { had } else { self.stored.clone() };
         let Some(device) = self.devices.get_mut(name) else { return false };
         (device.skips, device.bases) = (base.clone(), base);
@@ -124,11 +126,6 @@ impl Progress {
 
     pub(super) fn is_linked(&self, name: &str) -> bool {
         self.devices.get(name).is_some_and(|device| device.is_linked)
-    }
-
-    /// True if some device of a user is linked.
-    pub(super) fn has_linked(&self, user: &UserId) -> bool {
-        self.devices.values().any(|device| device.user == *user && device.is_linked)
     }
 
     pub(super) fn was_linked(&self, name: &str) -> bool {

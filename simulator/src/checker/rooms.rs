@@ -5,14 +5,15 @@
 //! - What was accepted before a boot does not count: an owner knows of more than this does.
 
 use super::Violation;
-use iris_protocol::limits::{Limits, UNCONFIRMED_MAX};
+use iris_protocol::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
 use iris_protocol::{ConversationId, Envelope, Mono, Sequence, ShardId, UserId};
 use iris_shard::Placement;
 use iris_shard::mail::{Body, RecipientState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-type Held = BTreeSet<(ConversationId, Sequence)>;
+/// With the bytes of their payloads.
+type Held = BTreeMap<(ConversationId, Sequence), u64>;
 
 /// All owners, since the last boot.
 #[derive(Default)]
@@ -78,7 +79,7 @@ impl Rooms {
         through: Sequence,
     ) {
         if let Some(held) = self.held.get_mut(&(owner, user.clone())) {
-            held.retain(|(other, sequence)| other != conversation || *sequence > through);
+            held.retain(|(other, sequence), _| other != conversation || *sequence > through);
         }
     }
 
@@ -96,10 +97,11 @@ impl Rooms {
         for user in members {
             let home = placement.shard_of(user.slot());
             let held = self.held.entry((owner, user.clone())).or_default();
-            held.insert(place.clone());
-            let held = held.len();
-            if held > UNCONFIRMED_MAX as usize {
-                return Some(beyond(format!("{owner} holds {held} messages for {user} unconfirmed")));
+            held.insert(place.clone(), envelope.payload.len() as u64);
+            let (held, bytes) = (held.len(), held.values().sum::<u64>());
+            if held > UNCONFIRMED_MAX as usize || (held > 1 && bytes > UNCONFIRMED_BYTES_MAX) {
+                let what = format!("{owner} holds {held} messages of {bytes} bytes for {user} unconfirmed");
+                return Some(beyond(what));
             }
             if home == owner {
                 continue;

@@ -1,5 +1,6 @@
 //! The judge is judged: each claim is caught when it is broken.
-use super::{Checker, Hello};
+use super::base::{Base, UserBase};
+use super::{Checker, Hello, Places};
 use bytes::Bytes;
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::{self, GapReason, server_frame::Frame};
@@ -396,4 +397,52 @@ fn what_was_acknowledged_comes_no_more_and_nothing_after_too_high_an_ack() {
     checker.acked(ConnId(1), Offset(1), Generation(0));
     checker.delivered(ConnId(1), Offset(5), (&conversation, Sequence(1)));
     assert_eq!(first(&checker), Some("C1"));
+}
+
+/// Proves: G-SIM-2 (no more devices than there may be, and no fewer)
+/// Seen to fail when: `judge_places` judges nothing, or `no_place` takes every refusal.
+#[test]
+fn a_device_too_many_is_c8_and_so_is_one_that_finds_no_place_for_no_reason() {
+    for (devices, refused, linked) in [(1, None, Some("C8")), (2, Some("C8"), None)] {
+        let limits = Limits { devices, ..Limits::default() };
+        let (bob, tablet) = (user("bob"), device("tablet"));
+        let (mut checker, _) = checker();
+        checker.limits(limits, 1);
+        checker.logged_in(ConnId(2), &Hello { user: &bob, device: &tablet, window: 8, named: None });
+        checker.no_place(ConnId(2));
+        assert_eq!(first(&checker), refused, "refused with {devices}");
+        let (mut checker, _) = self::checker();
+        checker.limits(limits, 1);
+        link(&mut checker, "bob", "tablet");
+        assert_eq!(first(&checker), linked, "linked with {devices}");
+    }
+}
+
+/// Proves: G-SIM-2 (after a rewound host, what it left is judged as before)
+/// Seen to fail when: `Inboxes::rewound` leaves inboxes as they were, or `follows` judges nothing any more.
+#[test]
+fn after_the_host_lost_writes_what_it_left_is_judged() {
+    let (mut checker, conversation) = checker();
+    let row =
+        CursorRow { acked_through: Offset(4), linked_at: Wall(0), last_seen_at: Wall(0), detached: false };
+    let through = Sequence(2);
+    let reason = iris_protocol::GapReason::Expired;
+    let gap = Entry::Gap { conversation: conversation.clone(), from: through, through, reason };
+    let bob = UserBase {
+        user: user("bob"),
+        rows: vec![(Offset(5), gap)],
+        devices: vec![(device("phone"), row)],
+        waiting: Vec::new(),
+        watermarks: Places::new(),
+    };
+    checker.rewound(Base { users: vec![bob], last: Places::from([(conversation.clone(), through)]) });
+    let remove = |offset| Op::Remove { user: user("bob"), offsets: vec![Offset(offset)] };
+    checker.recorded(ShardId(0), &[remove(5)]);
+    // The home had lost message 2, the owner had not.
+    checker.follows(&conversation, Sequence(3), Sequence(1));
+    assert_eq!(first(&checker), None);
+    checker.follows(&conversation, Sequence(5), Sequence(3));
+    assert_eq!(first(&checker), Some("C3"));
+    checker.recorded(ShardId(0), &[remove(5)]);
+    assert_eq!(checker.violations().len(), 2);
 }

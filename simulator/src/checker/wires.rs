@@ -119,6 +119,11 @@ impl Wires {
         self.wires.get(&conn)
     }
 
+    /// The devices of a user that have connections.
+    pub(super) fn devices_of(&self, user: &UserId) -> impl Iterator<Item = String> {
+        self.wires.values().filter(move |wire| wire.user == *user).map(|wire| wire.device.clone())
+    }
+
     /// A message leaves the server.
     pub(super) fn delivered(
         &mut self,

@@ -154,6 +154,7 @@ impl World {
             limits: self.limits,
             durability: self.durability,
         };
+        self.outbox = opened.cores.iter().flat_map(|core| core.boot.outbox.clone()).collect();
         self.meta = Some(opened.meta);
         self.nodes.clear();
         for (shard, core) in (0..).zip(opened.cores) {
@@ -234,7 +235,8 @@ impl World {
         }
         if std::mem::take(&mut self.is_rewound) {
             self.reached.rewound += 1;
-            self.checker.rewound(&self.disks.devices());
+            let base = self.base();
+            self.checker.rewound(base);
         }
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         self.conns.clear();

@@ -24,9 +24,9 @@ enum Kind {
     Expiry,
     /// Nights of hours, in which devices fall silent.
     Nights,
-    /// Few new conversations, and few messages a second.
+    /// Few new conversations, few messages a second, and a place less than each user has devices.
     Strangers,
-    /// Many messages at once.
+    /// Many messages at once, long ones among them.
     Bursts,
 }
 
@@ -76,8 +76,14 @@ const AWAY: (u64, u64) = (200_000, 4_000_000);
 const RELINK: (u64, u64) = (1_000, 1_500_000);
 /// Between two messages of a device.
 const PACE: (u64, u64) = (1_000, 240_000);
+/// A device that found no place tries again after this long.
+const NO_PLACE: (u64, u64) = (50_000, 1_000_000);
 /// Messages of each device of a burst.
 const BURST: u64 = 16;
+/// What inboxes hold where messages are long, in bytes, and what the longest has.
+const INBOX_BYTES: u64 = 2 << 10;
+const UNCLAIMED_BYTES: u64 = 512;
+const LONG_MAX: u64 = 512;
 const HOUR: u64 = 3_600;
 /// A night in seconds, and how many there are: connections outlive none of their tokens.
 const NIGHT: (u64, u64) = (HOUR, 3 * HOUR);
@@ -89,6 +95,8 @@ const MINTED_MAX: usize = 64;
 pub(super) struct Narrow {
     kind: Kind,
     away: BTreeSet<usize>,
+    /// Devices that found no place.
+    out: BTreeSet<usize>,
     /// What devices may fall back to.
     saved: BTreeMap<usize, DeviceState>,
     minted: VecDeque<(UserId, UserId, MessageId)>,
@@ -118,9 +126,13 @@ impl Narrow {
             Kind::Strangers => {
                 limits.new_conversations_per_hour = 2;
                 (limits.sends_per_second, limits.sends_burst) = (10, 10);
+                limits.devices = u32::try_from(plan.devices).unwrap_or(u32::MAX);
+                plan.devices += 1;
                 plan.calm = Duration::from_secs(4 * HOUR);
             }
-            Kind::Bursts => {}
+            Kind::Bursts => {
+                (limits.inbox_bytes, limits.unclaimed_bytes) = (INBOX_BYTES, UNCLAIMED_BYTES);
+            }
         }
         // Ages and silences are judged to the second.
         plan.faults.clock = false;
@@ -128,6 +140,7 @@ impl Narrow {
         Some(Self {
             kind,
             away: BTreeSet::new(),
+            out: BTreeSet::new(),
             saved: BTreeMap::new(),
             minted: VecDeque::new(),
             nights: 0,
@@ -199,6 +212,39 @@ impl World {
     /// True for a device that is away.
     pub(super) fn is_away(&self, person: usize) -> bool {
         self.narrow.as_ref().is_some_and(|narrow| narrow.away.contains(&person))
+    }
+
+    /// A device found no place: it tries again, unless nobody will leave any more.
+    pub(super) fn no_place(&mut self, person: usize) {
+        self.hang_up(person);
+        self.people[person].restart();
+        let Some(narrow) = &mut self.narrow else { return };
+        narrow.out.insert(person);
+        if !self.calm {
+            self.plan_in(NO_PLACE.0, NO_PLACE.1, Happening::Connect { person });
+        }
+    }
+
+    /// A device has a place.
+    pub(super) fn welcomed(&mut self, person: usize) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.out.remove(&person);
+        }
+    }
+
+    /// True for a device that found no place.
+    pub(super) fn is_out(&self, person: usize) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| narrow.out.contains(&person))
+    }
+
+    /// How many bytes a message is longer than it must be.
+    pub(super) fn length(&mut self) -> usize {
+        let is_long = self.narrow.as_ref().is_some_and(|narrow| narrow.kind == Kind::Bursts);
+        if is_long && self.random.one_in(2) {
+            usize::try_from(self.random.below(LONG_MAX)).unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     /// Between two messages of a device, in microseconds.

@@ -99,6 +99,9 @@ impl World {
                 let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
                 let mut bytes = Vec::new();
                 encode_server(server_frame::Frame::Close(close), &mut bytes);
+                if code == CloseCode::TooManyDevices {
+                    self.checker.no_place(conn);
+                }
                 self.checker.ended(conn);
                 self.send_to_device(conn, bytes);
                 self.closed_by_server(conn);
