@@ -411,7 +411,7 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
     let _ = write!(
         text,
         "[server]\ndata_dir = {}\nshards = {}\n\n\
-         [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\n\
+         [listen]\ntls = \"{}\"\nplaintext = \"{}\"\nwebsocket = \"\"\n\n\
          [tls]\ncertificate = {}\nkey = {}\n\n\
          [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n{tokens}\n\
          [admin]\nlisten = \"\"\n\n\

@@ -19,6 +19,7 @@ pub use units::{Size, Span};
 use crate::address::{AddressLimits, Networks};
 use crate::token::Policy;
 use iris_protocol::limits::Limits;
+use iris_protocol::websocket::{OriginError, Origins};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -81,8 +82,18 @@ sections! {
         tls: Address = Address(Some(SocketAddr::from(([127, 0, 0, 1], 7443))));
         /// Clients without encryption: loopback addresses alone, and only with --insecure-plaintext.
         plaintext: Address = Address(None);
+        /// Web pages and other WebSocket clients, over TLS 1.3: subprotocol iris.v1 at the path /v1/connect.
+        websocket: Address = Address(Some(SocketAddr::from(([127, 0, 0, 1], 7444))));
+        /// WebSocket clients without encryption: loopback addresses alone, and only with --insecure-plaintext.
+        websocket_plaintext: Address = Address(None);
         /// Connections that the kernel holds until they are accepted; the kernel's own limit is net.core.somaxconn.
         backlog: u32 = 4096;
+    }
+    /// WebSocket clients.
+    websocket: WebSocket {
+        /// Origins whose web pages may connect, each as scheme://host[:port]; clients that are no browsers send none, and
+        /// need none.
+        origins: Vec<String> = Vec::new();
     }
     /// The server's certificate. SIGHUP reads it again.
     tls: Tls {
@@ -291,6 +302,23 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+impl Listen {
+    /// True if something is served over TLS.
+    pub fn needs_certificate(&self) -> bool {
+        self.tls.0.is_some() || self.websocket.0.is_some()
+    }
+}
+
+impl WebSocket {
+    /// The origins, checked.
+    ///
+    /// # Errors
+    /// [`OriginError`] naming the first that is none.
+    pub fn origins(&self) -> Result<Origins, OriginError> {
+        Origins::parse(self.origins.iter().map(String::as_str))
+    }
 }
 
 impl Tokens {

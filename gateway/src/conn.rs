@@ -4,13 +4,13 @@
 //! - The shard knows a connection from its Login until [`Phase::Open`] ends with the reactor's `Closed`.
 //! - At most one send is in flight; everything else waits in `pending`, joined.
 
-use crate::frames::FrameReader;
+use crate::framing::Framing;
 use crate::tls::TlsConn;
 use iris_protocol::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use iris_reactor::Conn;
 use iris_shard::io::ConnId;
 
-/// What carries the frames.
+/// What carries the bytes.
 pub(crate) enum Transport {
     /// TCP on loopback, by flag.
     Plain,
@@ -55,12 +55,12 @@ pub(crate) enum Phase {
 pub(crate) struct ConnState {
     /// The reactor's name for it.
     pub(crate) conn: Conn,
-    /// How frames travel.
+    /// What carries its bytes.
     pub(crate) transport: Transport,
     /// Where it stands.
     pub(crate) phase: Phase,
-    /// The incomplete frame.
-    pub(crate) reader: FrameReader,
+    /// How frames travel in them; the incomplete frame.
+    pub(crate) framing: Framing,
     /// Frames that wait for the send in flight; before TLS.
     pub(crate) pending: Vec<u8>,
     /// Frame bytes inside the send in flight.
@@ -75,12 +75,12 @@ pub(crate) struct ConnState {
 
 impl ConnState {
     /// A connection before its Hello.
-    pub(crate) fn new(conn: Conn, transport: Transport) -> Self {
+    pub(crate) fn new(conn: Conn, transport: Transport, framing: Framing) -> Self {
         Self {
             conn,
             transport,
             phase: Phase::Login,
-            reader: FrameReader::default(),
+            framing,
             pending: Vec::new(),
             sending_bytes: 0,
             dirty: false,
@@ -103,7 +103,7 @@ impl ConnState {
     }
 }
 
-// The budget of an idle connection here; TLS comes on top.
+// The budget of an idle connection here; TLS and WebSocket come on top.
 const _: () = assert!(size_of::<ConnState>() <= 56);
 
 /// All connections of a core, found by the reactor's slot without hashing.

@@ -19,6 +19,7 @@ use crate::durable::{DurableLog, WriteError};
 use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
+use crate::websocket::Upgrades;
 use door::Door;
 pub(crate) use handshakes::HandshakeFigures;
 use handshakes::Handshakes;
@@ -53,11 +54,11 @@ pub(crate) enum CoreMail {
 
 /// How a listener's connections speak.
 #[derive(Clone)]
-pub(crate) enum Scheme {
-    /// TCP on loopback, by flag.
-    Plain,
-    /// TLS 1.3.
-    Tls(Arc<ServerTls>),
+pub(crate) struct Scheme {
+    /// TLS 1.3; without it, TCP on loopback, by flag.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    /// WebSocket messages instead of length prefixes.
+    pub(crate) is_websocket: bool,
 }
 
 /// Why a core stopped.
@@ -93,6 +94,8 @@ pub(crate) struct CoreParts {
     pub(crate) listeners: Vec<(TcpListener, Scheme)>,
     /// What addresses may do.
     pub(crate) addresses: Arc<AddressTable>,
+    /// Judges the upgrades of WebSockets.
+    pub(crate) upgrades: Upgrades,
     /// Checks tokens.
     pub(crate) tokens: TokenGate,
     /// Flags from the main thread.

@@ -1,4 +1,4 @@
-//! Cuts a byte stream into frames.
+//! Cuts a byte stream into length-prefixed frames.
 //!
 //! Invariants
 //! - A length is judged before memory is taken for the frame.
@@ -11,24 +11,19 @@ use iris_protocol::limits::LENGTH_BYTES;
 /// The incomplete frame at the end of what a connection sent so far.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
-    #[allow(clippy::box_collection, reason = "nearly always absent, and there is one for each connection")]
-    partial: Option<Box<Vec<u8>>>,
+    partial: Vec<u8>,
 }
 
 impl FrameReader {
-    /// A reader that begins with bytes taken over from another one.
-    pub(crate) fn with_unread(unread: Vec<u8>) -> Self {
-        Self { partial: (!unread.is_empty()).then(|| Box::new(unread)) }
-    }
-
     /// The body of the next whole frame; `None` when `input` is used up. Call again until then.
     ///
     /// # Errors
     /// [`FrameError::Length`]: close the connection.
     pub(crate) fn next(&mut self, input: &mut &[u8], bytes_max: usize) -> Result<Option<Bytes>, FrameError> {
-        let Some(partial) = &mut self.partial else {
+        if self.partial.is_empty() {
             return self.next_from_input(input, bytes_max);
-        };
+        }
+        let partial = &mut self.partial;
         fill(partial, input, LENGTH_BYTES);
         let Some(length) = body_length(partial, bytes_max)? else {
             return Ok(None);
@@ -41,21 +36,19 @@ impl FrameReader {
         let body = partial.get(LENGTH_BYTES..frame_bytes).map(Bytes::copy_from_slice);
         partial.drain(..frame_bytes);
         if partial.is_empty() {
-            self.partial = None;
+            *partial = Vec::new();
         }
         Ok(body)
     }
 
     /// Keeps bytes without looking at them: the connection is moving to another core.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.partial.get_or_insert_default().extend_from_slice(bytes);
-        }
+        self.partial.extend_from_slice(bytes);
     }
 
-    /// Everything that was not cut into frames yet.
-    pub(crate) fn into_unread(self) -> Vec<u8> {
-        self.partial.map(|partial| *partial).unwrap_or_default()
+    /// True if no byte is kept.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.partial.is_empty()
     }
 
     fn next_from_input(&mut self, input: &mut &[u8], bytes_max: usize) -> Result<Option<Bytes>, FrameError> {

@@ -8,22 +8,31 @@ use crate::token::{Claims, TokenCache, TokenError, Verifier};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// The keys in force, shared by all cores. Read once a login, written at a reload.
-#[derive(Clone)]
-pub(crate) struct Keys(Arc<RwLock<Arc<Verifier>>>);
+/// The keys in force.
+pub(crate) type Keys = Current<Verifier>;
 
-impl Keys {
-    /// The first keys.
-    pub(crate) fn new(verifier: Verifier) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(verifier))))
+/// What all cores go by, until it is replaced. Read once a login, written at a reload.
+pub(crate) struct Current<T>(Arc<RwLock<Arc<T>>>);
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Current<T> {
+    /// The first value.
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(value))))
     }
 
-    /// Puts other keys in force.
-    pub(crate) fn replace(&self, verifier: Verifier) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(verifier);
+    /// Puts another value in force.
+    pub(crate) fn replace(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }
 
-    fn current(&self) -> Arc<Verifier> {
+    /// The value in force.
+    pub(crate) fn current(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

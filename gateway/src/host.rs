@@ -23,7 +23,8 @@ pub(crate) fn tell(config: &Config, shards: u16) {
 
 /// The standard number of connections, on the rings, ports and disk of this configuration.
 fn plan(config: &Config, shards: u16) -> Plan {
-    let listening = [config.listen.tls.0, config.listen.plaintext.0];
+    let listen = &config.listen;
+    let listening = [listen.tls.0, listen.plaintext.0, listen.websocket.0, listen.websocket_plaintext.0];
     Plan {
         shards,
         rings_per_shard: config.connections.rings,

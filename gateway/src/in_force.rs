@@ -8,10 +8,11 @@ use crate::admin::board::Board;
 use crate::args::ServePlan;
 use crate::config::Config;
 use crate::control::Control;
-use crate::gate::Keys;
+use crate::gate::{Current, Keys};
 use crate::logging::LogControl;
 use crate::reload::Reload;
 use crate::tls::{ServerTls, Tickets};
+use iris_protocol::websocket::Origins;
 use std::sync::Arc;
 
 /// The configuration, and where its live part is used.
@@ -24,6 +25,8 @@ pub(crate) struct InForce<'a> {
     pub(crate) config: Config,
     /// Keys that tokens are checked with.
     pub(crate) keys: Keys,
+    /// Origins whose pages may connect.
+    pub(crate) origins: Current<Origins>,
     /// The certificate, if TLS is served.
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// Keys of session tickets.
@@ -46,8 +49,9 @@ impl InForce<'_> {
     }
 
     fn put_in_force(&mut self, reload: Reload) {
-        let Reload { config, verifier, tls, changed, waiting } = reload;
+        let Reload { config, verifier, origins, tls, changed, waiting } = reload;
         self.keys.replace(verifier);
+        self.origins.replace(origins);
         if let (Some(old), Some(new)) = (&self.tls, &tls) {
             old.replace(new);
         }

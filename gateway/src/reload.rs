@@ -8,6 +8,7 @@
 use crate::config::{Config, Flags, Sources, text};
 use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
+use iris_protocol::websocket::Origins;
 use std::sync::Arc;
 
 /// Keys that take effect at once, and sections all of whose keys do. docs/OPERATING.md names them; a test holds the two together.
@@ -21,6 +22,7 @@ pub(crate) const LIVE: &[&str] = &[
     "tokens.issuer",
     "tokens.jwks",
     "tokens.leeway",
+    "websocket.origins",
 ];
 
 /// A configuration that was found to be without fault, with what its files hold.
@@ -29,6 +31,8 @@ pub(crate) struct Reload {
     pub(crate) config: Config,
     /// The token keys.
     pub(crate) verifier: Verifier,
+    /// Origins whose pages may connect.
+    pub(crate) origins: Origins,
     /// The certificate, if TLS is served.
     pub(crate) tls: Option<ServerTls>,
     /// Keys that changed and take effect now.
@@ -58,9 +62,11 @@ impl Reload {
         let verifier = Verifier::load(&config.tokens.jwks, config.tokens.policy());
         let verifier = verifier.map_err(|error| vec![error.to_string()])?;
         let files = (&config.tls.certificate, &config.tls.key);
-        let tls = config.listen.tls.0.map(|_| ServerTls::load(files.0, files.1, Arc::clone(tickets)));
-        let tls = tls.transpose().map_err(|error| vec![error.to_string()])?;
-        Ok(Self { config, verifier, tls, changed, waiting })
+        let needed =
+            config.listen.needs_certificate().then(|| ServerTls::load(files.0, files.1, Arc::clone(tickets)));
+        let tls = needed.transpose().map_err(|error| vec![error.to_string()])?;
+        let origins = config.websocket.origins().map_err(|error| vec![error.to_string()])?;
+        Ok(Self { config, verifier, origins, tls, changed, waiting })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::core_loop::{Core, CoreError, CoreMail, CoreParts, Scheme};
 use crate::durable::DurableLog;
 use crate::exit::ExitStatus;
 use crate::fatal::die;
-use crate::gate::{Keys, TokenGate};
+use crate::gate::{Current, Keys, TokenGate};
 use crate::host;
 use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
@@ -27,7 +27,9 @@ use crate::service::Service;
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
+use crate::websocket::Upgrades;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use iris_protocol::websocket::Origins;
 use iris_protocol::{ShardId, Wall};
 use iris_reactor::mail::{Post, mesh};
 use iris_reactor::{Peer, PeerAddresses, Reactor, Waker};
@@ -91,6 +93,7 @@ struct CoreSeed {
 #[derive(Clone)]
 struct Shared {
     keys: Keys,
+    origins: Current<Origins>,
     control: Arc<Control>,
     config: Arc<Config>,
     addresses: Arc<AddressTable>,
@@ -132,6 +135,7 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let shards = shard_count(&config);
     host::tell(&config, shards);
     let keys = Keys::new(load_keys(&config)?);
+    let origins = Current::new(load_origins(&config)?);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
     let shown = Arc::new(config.clone());
@@ -146,6 +150,7 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let (vouch_tx, vouches) = unbounded();
     let shared = Shared {
         keys: keys.clone(),
+        origins: origins.clone(),
         control: Arc::clone(&control),
         config: shown,
         addresses: Arc::clone(&addresses),
@@ -156,8 +161,18 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
     board.introduce(cores.iter().map(|core| Arc::clone(&core.stats)).collect());
     announce(&bound.addresses);
-    let in_force =
-        InForce { plan, log, config, keys, tls, tickets, addresses, board, control: Arc::clone(&control) };
+    let in_force = InForce {
+        plan,
+        log,
+        config,
+        keys,
+        origins,
+        tls,
+        tickets,
+        addresses,
+        board,
+        control: Arc::clone(&control),
+    };
     let mut main = Main {
         opened,
         cores,
@@ -219,11 +234,15 @@ fn open_tickets(config: &Config) -> Result<Arc<Tickets>, ServeError> {
 }
 
 fn load_tls(config: &Config, tickets: &Arc<Tickets>) -> Result<Option<Arc<ServerTls>>, ServeError> {
-    if config.listen.tls.0.is_none() {
+    if !config.listen.needs_certificate() {
         return Ok(None);
     }
     let tls = ServerTls::load(&config.tls.certificate, &config.tls.key, Arc::clone(tickets));
     tls.map(|tls| Some(Arc::new(tls))).map_err(|error| ServeError::new(ExitStatus::Config, error))
+}
+
+fn load_origins(config: &Config) -> Result<Origins, ServeError> {
+    config.websocket.origins().map_err(|error| ServeError::new(ExitStatus::Config, error))
 }
 
 /// Addresses that are served, and the sockets of each core.
@@ -236,6 +255,8 @@ struct Bound {
 struct Addresses {
     tls: Option<SocketAddr>,
     plaintext: Option<SocketAddr>,
+    websocket: Option<SocketAddr>,
+    websocket_plaintext: Option<SocketAddr>,
     admin: Option<SocketAddr>,
 }
 
@@ -247,20 +268,25 @@ fn bind_all(
 ) -> Result<Bound, ServeError> {
     let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
     let mut sockets: Vec<Vec<(TcpListener, Scheme)>> = (0..cores).map(|_| Vec::new()).collect();
-    let mut bind = |address: SocketAddr, scheme: &Scheme| {
+    let mut bind = |address: Option<SocketAddr>, is_websocket: bool, tls: Option<&Arc<ServerTls>>| {
+        let Some(address) = address else { return Ok(None) };
+        let scheme = Scheme { tls: tls.map(Arc::clone), is_websocket };
         let (bound, listening) =
             listeners(address, cores, backlog).map_err(|error| cannot_listen(address, &error))?;
         for (core, socket) in sockets.iter_mut().zip(listening) {
             core.push((socket, scheme.clone()));
         }
-        Ok(bound)
+        Ok(Some(bound))
     };
+    let listen = &config.listen;
     let mut addresses = Addresses::default();
-    if let (Some(address), Some(tls)) = (config.listen.tls.0, tls) {
-        addresses.tls = Some(bind(address, &Scheme::Tls(Arc::clone(tls)))?);
+    if tls.is_some() {
+        addresses.tls = bind(listen.tls.0, false, tls)?;
+        addresses.websocket = bind(listen.websocket.0, true, tls)?;
     }
-    if let (Some(address), true) = (config.listen.plaintext.0, flags.insecure_plaintext) {
-        addresses.plaintext = Some(bind(address, &Scheme::Plain)?);
+    if flags.insecure_plaintext {
+        addresses.plaintext = bind(listen.plaintext.0, false, None)?;
+        addresses.websocket_plaintext = bind(listen.websocket_plaintext.0, true, None)?;
     }
     Ok(Bound { addresses, sockets })
 }
@@ -320,7 +346,7 @@ fn run_core(
     peers: &Receiver<Vec<Peer>>,
 ) -> Vouch {
     seed.place.pin();
-    let Shared { keys, control, config, addresses, vouches, placement, started } = seed.shared;
+    let Shared { keys, origins, control, config, addresses, vouches, placement, started } = seed.shared;
     let reactor = match Reactor::new(&reactor_config(&config)) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -351,6 +377,7 @@ fn run_core(
         storage,
         listeners: seed.listeners,
         addresses,
+        upgrades: Upgrades::Iris(origins),
         tokens: TokenGate::new(keys, config.tokens.cache as usize),
         control,
         stats: seed.stats,
@@ -399,12 +426,14 @@ fn announce(addresses: &Addresses) {
         "ready": true,
         "listen": addresses.tls.map(|address| address.to_string()),
         "plaintext": addresses.plaintext.map(|address| address.to_string()),
+        "websocket": addresses.websocket.map(|address| address.to_string()),
+        "websocket_plaintext": addresses.websocket_plaintext.map(|address| address.to_string()),
         "admin": addresses.admin.map(|address| address.to_string()),
         "pid": std::process::id(),
     });
     say(&line);
-    let Addresses { tls, plaintext, admin } = addresses;
-    tracing::info!(?tls, ?plaintext, ?admin, "serving");
+    let Addresses { tls, plaintext, websocket, websocket_plaintext, admin } = addresses;
+    tracing::info!(?tls, ?plaintext, ?websocket, ?websocket_plaintext, ?admin, "serving");
 }
 
 /// One line on standard output; nobody may be listening.

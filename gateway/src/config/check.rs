@@ -63,7 +63,7 @@ impl Config {
     pub fn file_problems(&self) -> Vec<ConfigError> {
         let mut problems = Problems::default();
         problems.file("server.data_dir", &self.server.data_dir, usable_directory(&self.server.data_dir));
-        if self.listen.tls.0.is_some() {
+        if self.listen.needs_certificate() {
             let loaded = Tickets::in_memory().map_err(|error| error.to_string()).and_then(|tickets| {
                 let tls = ServerTls::load(&self.tls.certificate, &self.tls.key, tickets);
                 tls.map_err(|error| error.to_string())
@@ -98,20 +98,30 @@ impl Config {
     }
 
     fn addresses(&self, flags: Flags, problems: &mut Problems) {
-        let (Address(tls), Address(plaintext)) = (self.listen.tls, self.listen.plaintext);
-        problems.unless(tls.is_some() || plaintext.is_some(), "listen.tls", "no address to listen on");
-        problems.unless(
-            plaintext.is_none() || flags.insecure_plaintext,
-            "listen.plaintext",
-            "tokens and messages would travel unencrypted; it needs the flag --insecure-plaintext",
-        );
-        problems.unless(
-            plaintext.is_none_or(|address| address.ip().is_loopback()),
-            "listen.plaintext",
-            "only loopback addresses, 127.0.0.0/8 and ::1",
-        );
-        let same = tls.is_some() && tls == plaintext && tls.is_some_and(|address| address.port() != 0);
-        problems.unless(!same, "listen.plaintext", "the same address as listen.tls");
+        let listen = &self.listen;
+        let all = [
+            ("listen.tls", listen.tls, true),
+            ("listen.plaintext", listen.plaintext, false),
+            ("listen.websocket", listen.websocket, true),
+            ("listen.websocket_plaintext", listen.websocket_plaintext, false),
+        ];
+        let is_any = all.iter().any(|(_, address, _)| address.0.is_some());
+        problems.unless(is_any, "listen.tls", "no address to listen on");
+        for (index, (key, address, is_encrypted)) in all.into_iter().enumerate() {
+            let Address(Some(address)) = address else { continue };
+            problems.unless(
+                is_encrypted || flags.insecure_plaintext,
+                key,
+                "tokens and messages would travel unencrypted; it needs the flag --insecure-plaintext",
+            );
+            let may_be_bound = is_encrypted || address.ip().is_loopback();
+            problems.unless(may_be_bound, key, "only loopback addresses, 127.0.0.0/8 and ::1");
+            let before = all.iter().take(index).any(|(_, other, _)| other.0 == Some(address));
+            problems.unless(!before || address.port() == 0, key, "the same address as another listener's");
+        }
+        if let Err(error) = self.websocket.origins() {
+            problems.unless(false, "websocket.origins", &error.to_string());
+        }
         problems.unless((1..=1 << 16).contains(&self.listen.backlog), "listen.backlog", "1 to 65536");
         let drain = self.server.drain.0;
         problems.unless(drain <= Duration::from_hours(1), "server.drain", "at most 1h");

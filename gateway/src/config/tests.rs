@@ -132,18 +132,48 @@ fn a_file_that_cannot_be_read_is_refused() {
 /// Seen to fail when: the address is not looked at once the flag is given.
 #[test]
 fn plaintext_needs_the_flag_and_a_loopback_address() {
-    let problems = |address: &str, insecure_plaintext: bool| {
-        let config = load("", &[], &[("listen.plaintext", address)]).unwrap();
-        config.problems(Flags { insecure_plaintext }).len()
-    };
-    for address in ["127.0.0.1:0", "127.9.8.7:7000", "[::1]:7000"] {
-        assert_eq!(problems(address, true), 0, "{address}");
-        assert_eq!(problems(address, false), 1, "{address}");
+    for key in ["listen.plaintext", "listen.websocket_plaintext"] {
+        let problems = |address: &str, insecure_plaintext: bool| {
+            let config = load("", &[], &[(key, address)]).unwrap();
+            config.problems(Flags { insecure_plaintext }).len()
+        };
+        for address in ["127.0.0.1:0", "127.9.8.7:7000", "[::1]:7000"] {
+            assert_eq!(problems(address, true), 0, "{key} {address}");
+            assert_eq!(problems(address, false), 1, "{key} {address}");
+        }
+        for address in ["0.0.0.0:7000", "[::]:7000", "10.0.0.1:7000", "192.168.1.1:0", "[::ffff:10.0.0.1]:7"]
+        {
+            assert_eq!(problems(address, true), 1, "{key} {address}");
+            assert_eq!(problems(address, false), 2, "{key} {address}");
+        }
     }
-    for address in ["0.0.0.0:7000", "[::]:7000", "10.0.0.1:7000", "192.168.1.1:0", "[::ffff:10.0.0.1]:7"] {
-        assert_eq!(problems(address, true), 1, "{address}");
-        assert_eq!(problems(address, false), 2, "{address}");
+}
+
+/// Proves: G-WS-2 (origins come from every source, and a list that could not be kept is refused by its key)
+/// Seen to fail when: `websocket.origins` is not checked, or a text is not cut at its commas.
+#[test]
+fn origins_are_listed_and_checked() {
+    let file = "[websocket]\norigins = [\"https://a.example\"]\n";
+    let texts = [("websocket.origins", "https://b.example, http://localhost:8080")];
+    assert_eq!(load(file, &[], &[]).unwrap().websocket.origins, ["https://a.example"]);
+    let both = load(file, &[], &texts).unwrap().websocket;
+    assert_eq!(both.origins, ["https://b.example", "http://localhost:8080"]);
+    let environment = [("IRIS__WEBSOCKET__ORIGINS", "")];
+    assert!(load(file, &environment, &[]).unwrap().websocket.origins.is_empty());
+    for wrong in ["*", "null", "https://*.example.org", "chat.example.org", "https://a.example/"] {
+        let config = load("", &[], &[("websocket.origins", wrong)]).unwrap();
+        let problems: Vec<String> =
+            config.problems(Flags::default()).iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && problems[0].starts_with("websocket.origins"), "{wrong}: {problems:?}");
     }
+}
+
+/// Seen to fail when: an address that is there counts as none.
+#[test]
+fn a_gateway_that_listens_nowhere_is_refused() {
+    let config = load("", &[], &[("listen.tls", ""), ("listen.websocket", "")]).unwrap();
+    let problems: Vec<String> = config.problems(Flags::default()).iter().map(ToString::to_string).collect();
+    assert!(problems.len() == 1 && problems[0].contains("no address to listen on"), "{problems:?}");
 }
 
 /// Proves: values out of range are all reported, each with its key.
@@ -155,8 +185,9 @@ fn every_problem_is_reported_with_its_key() {
         ("server.drain", "2h"),
         ("server.reconnect_spread", "2h"),
         ("server.data_dir", ""),
-        ("listen.tls", ""),
+        ("listen.websocket", "127.0.0.1:7443"),
         ("listen.backlog", "0"),
+        ("websocket.origins", "*"),
         ("tokens.audience", ""),
         ("tokens.issuer", ""),
         ("tokens.leeway", "6m"),
@@ -229,7 +260,8 @@ fn named_files_are_checked() {
         let problems = load("", &[], &settings).unwrap().file_problems();
         assert_eq!(problems.len(), 1, "{key} = {value}: {problems:?}");
     }
-    let without_tls = load("", &[], &[right[0], right[3], ("listen.tls", "")]).unwrap();
+    let nothing_encrypted = [right[0], right[3], ("listen.tls", ""), ("listen.websocket", "")];
+    let without_tls = load("", &[], &nothing_encrypted).unwrap();
     assert!(without_tls.file_problems().is_empty(), "no certificate is needed without TLS");
 }
 

@@ -1,4 +1,4 @@
-//! From reactor events to shard inputs: TLS, frames, login.
+//! From reactor events to shard inputs: TLS, framing, login.
 //!
 //! Invariants
 //! - A token is checked before the shard, or another core, hears of the connection.
@@ -8,11 +8,14 @@ use super::timing::push;
 use super::{Core, Scheme};
 use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
+use crate::framing::{Cut, CutError, Framing};
 use crate::gate::TokenGate;
 use crate::tls::TlsConn;
 use crate::token::REFUSAL_DELAY;
+use crate::websocket::WebSocketLink;
 use bytes::Bytes;
 use iris_protocol::frame::decode_client;
+use iris_protocol::websocket::Refusal;
 use iris_protocol::wire::{ClientFrame, Hello, client_frame::Frame};
 use iris_protocol::{CloseCode, MessageId, Mono};
 use iris_reactor::{CloseCause, Conn, Listener};
@@ -21,18 +24,11 @@ use iris_shard::io::{Input, Login, Renewal};
 impl Core {
     pub(super) fn accepted(&mut self, now: Mono, conn: Conn, listener: Listener, seat: Seat) {
         let scheme = self.listening.iter().find(|(other, _)| *other == listener).map(|(_, scheme)| scheme);
-        let transport = match scheme {
-            Some(Scheme::Plain) => Some(Transport::Plain),
-            Some(Scheme::Tls(tls)) => TlsConn::new(tls)
-                .ok()
-                .map(|conn| Transport::Tls(Box::new(TlsLink { conn, sealed: Vec::new() }))),
-            None => None,
-        };
-        let Some(transport) = transport else {
+        let Some((transport, framing)) = scheme.and_then(begin) else {
             self.parts.reactor.abort(conn);
             return;
         };
-        self.conns.insert(ConnState::new(conn, transport));
+        self.conns.insert(ConnState::new(conn, transport, framing));
         self.door.seat(conn, seat);
         let deadline = self.instant(now) + self.parts.login_timeout;
         push(&mut self.timing.logins, deadline, conn);
@@ -62,22 +58,43 @@ impl Core {
         }
     }
 
-    /// Cuts frames out of plain bytes and takes each.
+    /// Cuts plain bytes into frames, and takes each.
     pub(super) fn take_bytes(&mut self, now: Mono, conn: Conn, mut bytes: &[u8]) {
         loop {
             let Some(state) = self.conns.find(conn) else { return };
             match state.phase {
-                Phase::Moving => return state.reader.keep(bytes),
+                Phase::Moving => return state.framing.keep(bytes),
                 Phase::Refused | Phase::Closing => return,
                 Phase::Login | Phase::Open => {}
             }
             let bytes_max = state.frame_bytes_max();
-            let body = match state.reader.next(&mut bytes, bytes_max) {
-                Ok(Some(body)) => body,
+            match state.framing.next(&mut bytes, &self.parts.upgrades, bytes_max) {
+                Ok(Some(Cut::Frame(body))) => self.take_frame(now, conn, body),
+                Ok(Some(Cut::Upgraded(_))) if self.draining => {
+                    return self.refuse(conn, CutError::Refused(Refusal::Unavailable));
+                }
+                Ok(Some(Cut::Upgraded(answer))) => self.send_raw(conn, &answer),
+                Ok(Some(Cut::Pong)) => self.mark_dirty(conn),
+                Ok(Some(Cut::Closed(status))) => {
+                    state.framing.answer_close(status, &mut state.pending);
+                    return self.hang_up(conn);
+                }
                 Ok(None) => return,
-                Err(error) => return self.close_with(conn, error.close_code(), None),
-            };
-            self.take_frame(now, conn, body);
+                Err(error) => return self.refuse(conn, error),
+            }
+        }
+    }
+
+    /// Tells a peer what is wrong with its bytes, and closes.
+    fn refuse(&mut self, conn: Conn, error: CutError) {
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "refused");
+        match error {
+            CutError::Frame(error) => self.close_with(conn, error.close_code(), None),
+            CutError::WebSocket(error) => self.close_as(conn, error.close_code(), error.status(), None),
+            CutError::Refused(refusal) => {
+                self.send_raw(conn, &refusal.answer());
+                self.hang_up(conn);
+            }
         }
     }
 
@@ -159,6 +176,20 @@ impl Core {
             self.give(now, Input::Gone { conn: state.id() });
         }
     }
+}
+
+/// A connection's state before its first byte; `None` if the system gives no random bytes.
+fn begin(scheme: &Scheme) -> Option<(Transport, Framing)> {
+    let transport = match &scheme.tls {
+        None => Transport::Plain,
+        Some(tls) => {
+            let conn = TlsConn::new(tls).ok()?;
+            Transport::Tls(Box::new(TlsLink { conn, sealed: Vec::new() }))
+        }
+    };
+    let framing =
+        if scheme.is_websocket { Framing::websocket(WebSocketLink::new()) } else { Framing::default() };
+    Some((transport, framing))
 }
 
 /// One TRACE line for each message that arrives.

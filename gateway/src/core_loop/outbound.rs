@@ -2,12 +2,13 @@
 //!
 //! Invariants
 //! - Frames of one tick leave in one send per connection.
-//! - The Close frame is the last one, and the socket closes after it.
+//! - The Close frame is the last one, on a WebSocket with a close frame behind it, and the socket closes after it.
 
 use super::timing::CLOSE_TIMEOUT;
 use super::{Core, CoreMail};
 use crate::conn::{ConnState, Phase, Transport};
 use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::websocket::CloseStatus;
 use iris_protocol::wire::{Close, server_frame};
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
@@ -69,9 +70,19 @@ impl Core {
         if state.pending.capacity() == 0 {
             state.pending = self.spare.pop().unwrap_or_default();
         }
+        let start = state.pending.len();
         append(&mut state.pending);
+        state.framing.form(&mut state.pending, start);
         if !std::mem::replace(&mut state.dirty, true) {
             self.dirty.push(conn);
+        }
+    }
+
+    /// Sends bytes that are no frame.
+    pub(super) fn send_raw(&mut self, conn: Conn, bytes: &[u8]) {
+        if let Some(state) = self.conns.find(conn) {
+            state.pending.extend_from_slice(bytes);
+            self.mark_dirty(conn);
         }
     }
 
@@ -85,11 +96,27 @@ impl Core {
 
     /// Sends a Close frame as the last one, then closes.
     pub(super) fn close_with(&mut self, conn: Conn, code: CloseCode, retry_after_ms: Option<u32>) {
+        self.close_as(conn, code, CloseStatus::of_code(code), retry_after_ms);
+    }
+
+    /// As `close_with`, with another status for a WebSocket. Who does not understand frames yet is just hung up on.
+    pub(super) fn close_as(
+        &mut self,
+        conn: Conn,
+        code: CloseCode,
+        status: CloseStatus,
+        retry_after_ms: Option<u32>,
+    ) {
         let Some(state) = self.conns.find(conn) else { return };
-        let id = state.id();
+        let (id, takes_frames) = (state.id(), state.framing.takes_frames());
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), code = code.name(), "close");
         let close = Close { code: code.number(), message: code.name().to_owned(), retry_after_ms };
-        self.with_pending(id, |pending| encode_server(server_frame::Frame::Close(close), pending));
+        if takes_frames {
+            self.with_pending(id, |pending| encode_server(server_frame::Frame::Close(close), pending));
+        }
+        if let Some(state) = self.conns.find(conn) {
+            state.framing.close(code, status, &mut state.pending);
+        }
         self.hang_up(conn);
     }
 
@@ -151,7 +178,7 @@ impl Core {
         }
         let Some(state) = self.conns.find(conn) else { return };
         let bytes = std::mem::take(&mut state.sending_bytes) as usize;
-        let waiting = !state.pending.is_empty() || state.transport.has_sealed();
+        let waiting = !state.pending.is_empty() || state.transport.has_sealed() || state.framing.has_pong();
         if state.in_shard && bytes > 0 {
             let id = state.id();
             self.give(now, Input::Sent { conn: id, bytes });
@@ -164,8 +191,10 @@ impl Core {
 
 /// The next buffer to send, after TLS; `None` if nothing waits.
 fn take_outgoing(state: &mut ConnState, spare: &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
+    state.framing.append_pong(&mut state.pending);
     let plain = std::mem::take(&mut state.pending);
-    state.sending_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+    let counted = state.framing.take_counted(plain.len());
+    state.sending_bytes = u32::try_from(counted).unwrap_or(u32::MAX);
     let Transport::Tls(link) = &mut state.transport else {
         return (!plain.is_empty()).then_some(plain);
     };

@@ -6,7 +6,7 @@
 
 use super::{Core, CoreMail};
 use crate::conn::{ConnState, Phase, Transport};
-use crate::frames::FrameReader;
+use crate::framing::Framing;
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::Login;
@@ -19,7 +19,9 @@ const RETRY_MS: u32 = 5_000;
 pub(crate) struct MovingConn {
     label: u64,
     transport: Transport,
-    unread: Vec<u8>,
+    framing: Framing,
+    /// An upgrade's answer, to a client that did not wait for it.
+    pending: Vec<u8>,
     login: Box<Login>,
 }
 
@@ -81,8 +83,8 @@ impl Core {
             unreachable!("a connection moved without being told to: {conn:?}");
         };
         let home = self.parts.placement.shard_of(login.user.slot());
-        let ConnState { transport, reader, .. } = *state;
-        let moving = MovingConn { label, transport, unread: reader.into_unread(), login };
+        let ConnState { transport, framing, pending, .. } = *state;
+        let moving = MovingConn { label, transport, framing, pending, login };
         self.relocations.outgoing.push_back((usize::from(home.0), Box::new(moving)));
         self.send_waiting_moves();
     }
@@ -127,13 +129,14 @@ impl Core {
 
     /// Descriptor and state are both here.
     fn settle_in(&mut self, now: Mono, conn: Conn, moving: MovingConn) {
-        let MovingConn { transport, unread, login, .. } = moving;
-        let mut state = ConnState::new(conn, transport);
-        state.reader = FrameReader::with_unread(unread);
+        let MovingConn { transport, mut framing, pending, login, .. } = moving;
+        let kept = framing.take_kept();
+        let mut state = ConnState::new(conn, transport, framing);
+        state.pending = pending;
         self.conns.insert(state);
         self.mark_dirty(conn);
         self.log_in(now, conn, login);
-        self.take_bytes(now, conn, &[]);
+        self.take_bytes(now, conn, &kept);
         self.parts.reactor.arm(conn);
     }
 }

@@ -32,7 +32,7 @@ fn frames_are_the_same_wherever_the_stream_is_split() {
                 [b"one".to_vec(), b"t".to_vec(), vec![7; 300]],
                 "split at {first} and {second}"
             );
-            assert!(reader.into_unread().is_empty());
+            assert!(reader.is_idle());
         }
     }
 }
@@ -49,18 +49,6 @@ fn an_oversized_length_is_refused_before_memory_is_taken() {
         let prefix = length.to_be_bytes();
         assert_eq!(split.next(&mut &prefix[..2], 1000), Ok(None));
         assert!(split.next(&mut &prefix[2..], 1000).is_err());
-        assert!(split.into_unread().capacity() < 64, "no memory for a refused frame");
+        assert!(split.partial.capacity() < 64, "no memory for a refused frame");
     }
-}
-
-/// Seen to fail when: `into_unread` returns an empty vector.
-#[test]
-fn unread_bytes_move_to_another_reader_without_loss() {
-    let stream: Vec<u8> = [framed(b"hello"), framed(b"next")].concat();
-    let mut first = FrameReader::default();
-    let mut input = &stream[..];
-    assert_eq!(first.next(&mut input, 1000).unwrap().unwrap().as_ref(), b"hello");
-    first.keep(&input[..3]);
-    let mut second = FrameReader::with_unread(first.into_unread());
-    assert_eq!(cut(&mut second, &input[3..]), [b"next".to_vec()]);
 }

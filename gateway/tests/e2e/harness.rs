@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) extra: String,
     /// Where TLS is served at the first start.
     pub(crate) tls: String,
+    /// Serve WebSocket, too.
+    pub(crate) websocket: bool,
     /// Where the admin port is at the first start; "" for none.
     pub(crate) admin: &'static str,
     /// Names in the certificate beside those of this host.
@@ -53,6 +55,7 @@ impl Default for Setup {
             level: "info",
             extra: String::new(),
             tls: "127.0.0.1:0".to_owned(),
+            websocket: false,
             admin: "",
             names: Vec::new(),
             data_dir: None,
@@ -69,6 +72,8 @@ pub(crate) struct Gateway {
     child: Option<Child>,
     tls: String,
     plaintext: String,
+    websocket: String,
+    websocket_plaintext: String,
     admin: String,
     pub(crate) started_in: Duration,
 }
@@ -93,6 +98,7 @@ impl Gateway {
         if !setup.admin.is_empty() {
             must(&["admin", "keygen", "--out", &format!("{path}/admin.credential")]);
         }
+        let websocket = if setup.websocket { "127.0.0.1:0" } else { "" };
         let mut gateway = Self {
             dir,
             child: None,
@@ -100,6 +106,8 @@ impl Gateway {
             admin: setup.admin.to_owned(),
             setup,
             plaintext: "127.0.0.1:0".to_owned(),
+            websocket: websocket.to_owned(),
+            websocket_plaintext: websocket.to_owned(),
             started_in: Duration::ZERO,
         };
         gateway.restart();
@@ -133,6 +141,7 @@ impl Gateway {
             config,
             "[server]\ndata_dir = \"{}\"\nshards = {shards}\ndrain = \"5s\"\n\
              [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\
+             websocket = \"{}\"\nwebsocket_plaintext = \"{}\"\n\
              [tls]\ncertificate = \"{dir}/server.pem\"\nkey = \"{dir}/server.key\"\n\
              [tokens]\njwks = \"{dir}/jwks.json\"\n\
              [storage]\ndurability = \"{durability}\"\nsegment_bytes = \"16MiB\"\nballast = \"1MiB\"\n\
@@ -141,6 +150,8 @@ impl Gateway {
             data_dir.display(),
             self.tls,
             self.plaintext,
+            self.websocket,
+            self.websocket_plaintext,
             self.admin,
         )
         .unwrap();
@@ -192,6 +203,8 @@ impl Gateway {
         self.started_in = started.elapsed();
         ready["listen"].as_str().unwrap().clone_into(&mut self.tls);
         ready["plaintext"].as_str().unwrap().clone_into(&mut self.plaintext);
+        ready["websocket"].as_str().unwrap_or_default().clone_into(&mut self.websocket);
+        ready["websocket_plaintext"].as_str().unwrap_or_default().clone_into(&mut self.websocket_plaintext);
         ready["admin"].as_str().unwrap_or_default().clone_into(&mut self.admin);
         // The pipe stays open for the stats line.
         child.stdout = Some(out.into_inner());
@@ -286,6 +299,19 @@ impl Gateway {
 
     pub(crate) fn over_tcp(&self) -> Endpoint {
         Endpoint::insecure_plaintext(&self.plaintext).unwrap()
+    }
+
+    /// The WebSocket port, over TLS.
+    pub(crate) fn over_websocket(&self) -> Endpoint {
+        Endpoint::tls(&self.websocket, &self.dir.path().join("ca.pem")).unwrap().over_websocket()
+    }
+
+    pub(crate) fn websocket_address(&self) -> &str {
+        &self.websocket
+    }
+
+    pub(crate) fn websocket_plaintext_address(&self) -> &str {
+        &self.websocket_plaintext
     }
 
     pub(crate) fn tls_address(&self) -> &str {

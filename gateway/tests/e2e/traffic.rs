@@ -3,6 +3,7 @@
 use crate::harness::*;
 use bytes::Bytes;
 use iris_client::driver::{Driver, Notice};
+use iris_client::endpoint::Endpoint;
 use iris_client::session::{Event, Message};
 use iris_protocol::{ConversationId, MessageId, Sequence};
 use std::collections::{BTreeMap, HashMap};
@@ -88,13 +89,18 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn start(gateway: &Gateway) -> Self {
+        Self::start_on(gateway, [Gateway::over_tls, Gateway::over_tcp])
+    }
+
+    /// As `start`, with phones and tablets on these ports.
+    pub(crate) fn start_on(gateway: &Gateway, [phones, tablets]: [fn(&Gateway) -> Endpoint; 2]) -> Self {
         let phases = Phases::default();
         let (mut devices, mut threads) = (Vec::new(), Vec::new());
         // Every device is linked before the first message.
         let mut drivers = Vec::new();
         for user in USERS {
             for device in DEVICES {
-                let endpoint = if device == "phone" { gateway.over_tls() } else { gateway.over_tcp() };
+                let endpoint = if device == "phone" { phones(gateway) } else { tablets(gateway) };
                 let mut driver = gateway.device(endpoint, user, device);
                 wait_welcome(&mut driver);
                 drivers.push((user, device, driver));

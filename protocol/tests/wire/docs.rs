@@ -2,6 +2,7 @@
 
 use crate::schema::{Field, Schema};
 use iris_protocol::limits::{self, Limits};
+use iris_protocol::websocket::CloseStatus;
 use iris_protocol::{CloseCode, RejectCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,6 +41,23 @@ fn the_tables_of_codes_are_those_of_the_page() {
         .map(|code| [code.number().to_string(), code.name().to_owned(), code.class().name().to_owned()]);
     assert_eq!(first_three("table: rejects"), rejects.collect());
     assert_eq!(first_three("table: closes"), closes.collect());
+}
+
+/// Proves: G-WS-3 (the statuses of WebSocket closes are those of the page)
+/// Seen to fail when: the row of 1008 is taken out, or GOING_AWAY closes with 4113.
+#[test]
+fn the_table_of_statuses_is_that_of_the_page() {
+    let rows = table("table: statuses");
+    let documented: BTreeSet<[String; 2]> = rows.iter().map(|row| [row[0].clone(), row[1].clone()]).collect();
+    let of_code = |code: &CloseCode| {
+        let status = u32::from(CloseStatus::of_code(*code).number());
+        if status == 4000 + code.number() {
+            ["4000 + number".to_owned(), "every other".to_owned()]
+        } else {
+            [status.to_string(), code.name().to_owned()]
+        }
+    };
+    assert_eq!(documented, CloseCode::ALL.iter().map(of_code).collect());
 }
 
 /// Seen to fail when: the cell "what to do" of FORBIDDEN is emptied.
