@@ -8,6 +8,7 @@ use crate::cli::{
 };
 use crate::config::units::UnitError;
 use crate::config::{Flags, Sources, Span};
+use crate::echo::EchoPlan;
 use crate::token::issuer::Bearer;
 use crate::token::{LIFETIME_SECONDS_MAX, Policy};
 use iris_protocol::{DeviceId, IdError, UserId};
@@ -58,6 +59,8 @@ pub enum Task {
         /// Print JSON.
         json: bool,
     },
+    /// Echo WebSocket messages.
+    WebsocketEcho(EchoPlan),
     /// Print the version.
     Version {
         /// Print JSON.
@@ -202,6 +205,10 @@ impl Task {
             }
             Command::Admin(AdminCommand::Keygen(keygen)) => Self::AdminKeygen { out: keygen.out },
             Command::Fsck(fsck) => Self::Fsck { data_dir: fsck.data_dir, json: fsck.json },
+            Command::WebsocketEcho(echo) => {
+                let tls = echo.tls_certificate.zip(echo.tls_key);
+                Self::WebsocketEcho(EchoPlan { listen: echo.listen, tls })
+            }
             Command::Version(version) => Self::Version { json: version.json },
         })
     }

@@ -4,6 +4,7 @@
 //! - Nothing here looks at a file, the environment or the clock.
 
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Iris: a messaging gateway.
@@ -34,6 +35,8 @@ pub enum Command {
     Admin(AdminCommand),
     /// Check the data directory of a gateway that is stopped.
     Fsck(Fsck),
+    /// Echo WebSocket messages, for conformance suites: the server's WebSocket without Iris.
+    WebsocketEcho(WebsocketEcho),
     /// Print the version.
     Version(Version),
 }
@@ -201,6 +204,20 @@ pub struct Fsck {
     /// Print the outcome as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `websocket-echo`.
+#[derive(Debug, Args)]
+pub struct WebsocketEcho {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// Certificate chain, PEM; without it, plain TCP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// `version`.

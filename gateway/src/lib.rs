@@ -19,6 +19,7 @@ mod conn;
 mod control;
 mod core_loop;
 mod durable;
+pub mod echo;
 pub mod exit;
 mod fatal;
 mod frames;

@@ -1,6 +1,7 @@
 //! WebSocket against the real process: upgrades, what is refused, and the same sessions as everywhere else.
 
 mod by_hand;
+mod conformance;
 
 use crate::harness::*;
 use crate::raw::{fresh_id, hello, send};

@@ -131,6 +131,22 @@ impl WebSocket {
         Self::answered(socket, key)
     }
 
+    /// Upgrades at an echo server, with no word of Iris.
+    pub(crate) fn open_to_echo(mut socket: Socket) -> Self {
+        let lines = [
+            "GET /anywhere?case=1 HTTP/1.1",
+            "Host: localhost",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            "Origin: https://suite.example",
+        ];
+        socket.write_all(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).unwrap();
+        assert_eq!(socket.status(), 101);
+        Self { socket, reader: Reader::new(Role::Client, true), input: Vec::new() }
+    }
+
     /// Waits for the answer to a request that was sent.
     pub(crate) fn answered(mut socket: Socket, key: [u8; 16]) -> Self {
         let mut input = Vec::new();
@@ -183,6 +199,21 @@ impl WebSocket {
         let event = self.next_event()?;
         let Event::Binary(body) = event else { panic!("not a frame: {event:?}") };
         decode_server(body).unwrap().frame
+    }
+
+    /// Reads to the end: what came before the close frame, and its status. Without any close frame the status is 0.
+    pub(crate) fn echoes(&mut self) -> (Vec<Event>, Option<u16>) {
+        let mut echoes = Vec::new();
+        loop {
+            match self.next_event() {
+                Some(Event::Close(close)) => {
+                    self.socket.expect_end();
+                    return (echoes, close.map(|close| close.status.number()));
+                }
+                Some(echo) => echoes.push(echo),
+                None => return (echoes, Some(0)),
+            }
+        }
     }
 
     /// Reads to the end: the code of the Close frame, and the status of the close frame behind it.
