@@ -41,8 +41,9 @@ CLOSES = {
     101: "AUTH_FAILED", 102: "TOKEN_EXPIRED", 103: "VERSION_UNSUPPORTED", 104: "FRAME_TOO_LARGE", 105: "MALFORMED_FRAME",
     106: "HELLO_EXPECTED", 107: "UNEXPECTED_HELLO", 108: "ACK_TOO_HIGH", 109: "CONFLICT", 110: "SLOW_CONSUMER",
     111: "HEARTBEAT_TIMEOUT", 112: "LOGIN_TIMEOUT", 113: "GOING_AWAY", 114: "INVALID_WINDOW", 115: "DEVICE_UNLINKED",
-    116: "TOO_MANY_DEVICES", 117: "OVERLOADED", 118: "STORAGE_FAULT",
+    116: "TOO_MANY_DEVICES", 117: "OVERLOADED", 118: "STORAGE_FAULT", 119: "KICKED",
 }
+TOKEN_EXPIRED = 102
 ACK_TOO_HIGH = 108
 
 
@@ -374,7 +375,8 @@ class Client:
         self._write(pong=pb.Pong(nonce=ping.nonce))
 
     def _on_go_away(self, go_away):
-        self.leave_at = time.monotonic() + go_away.reconnect_after_ms / 1000
+        if go_away.reason != TOKEN_EXPIRED:  # a token that ends is no reason to go: Refresh, or wait for the close
+            self.leave_at = time.monotonic() + go_away.reconnect_after_ms / 1000
 
     def _on_close(self, close):
         raise Lost(CLOSES.get(close.code, close.message), close.code, close.retry_after_ms)

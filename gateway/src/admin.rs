@@ -14,17 +14,23 @@ mod errors;
 mod health;
 mod limited;
 pub(crate) mod metrics;
+mod open;
 mod orders;
+mod paths;
+mod revoke;
+mod tokens;
+mod users;
 mod views;
 
 pub(crate) use access::Credential;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post, put};
 use board::Board;
 use errors::{Code, Failure};
 use limited::Limited;
+pub(crate) use open::open;
+use paths::operations;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -36,7 +42,7 @@ const BODY_BYTES_MAX: usize = 16 << 10;
 ///
 /// # Errors
 /// The operating system's, if the thread or its event loop cannot be made.
-pub(crate) fn start(listener: TcpListener, board: Arc<Board>) -> io::Result<()> {
+fn start(listener: TcpListener, board: Arc<Board>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -53,14 +59,9 @@ pub(crate) fn start(listener: TcpListener, board: Arc<Board>) -> io::Result<()> 
 
 /// Every path of the port.
 fn router(board: Arc<Board>) -> Router {
-    Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::show))
-        .route("/api/v1/shards", get(views::shards))
-        .route("/api/v1/config", get(views::config))
-        .route("/api/v1/drain", post(orders::drain))
-        .route("/api/v1/log-level", put(orders::log_level))
+    operations()
+        .into_iter()
+        .fold(Router::new(), |router, operation| router.route(operation.path, operation.answer))
         .fallback(|| async { Failure::of(Code::UnknownPath) })
         .method_not_allowed_fallback(|| async { Failure::of(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -4,11 +4,13 @@
 //! - What exists as a [`Task`] can be begun; every mistake of the command line was told before.
 
 use crate::cli::{
-    AdminCommand, Cli, Command, ConfigCommand, Source, TlsCommand, TokenCommand, TokenIssue, TokenVerify,
+    self, AdminCommand, Cli, Command, ConfigCommand, Source, TlsCommand, TokenCommand, TokenIssue,
+    TokenVerify,
 };
 use crate::config::units::UnitError;
 use crate::config::{Flags, Sources, Span};
 use crate::echo::EchoPlan;
+use crate::remote::{Order, Remote};
 use crate::token::issuer::Bearer;
 use crate::token::{LIFETIME_SECONDS_MAX, Policy};
 use iris_protocol::{DeviceId, IdError, UserId};
@@ -47,6 +49,8 @@ pub enum Task {
         /// Names besides those of this host.
         names: Vec<String>,
     },
+    /// Ask a running gateway, or order it something.
+    Remote(Remote, Order),
     /// Make a credential of the admin port.
     AdminKeygen {
         /// Its file.
@@ -203,6 +207,22 @@ impl Task {
             Command::Tls(TlsCommand::Selfsigned(tls)) => {
                 Self::TlsSelfsigned { out: tls.out, names: tls.names }
             }
+            Command::Status(remote) => Self::Remote(reached(remote), Order::Status),
+            Command::Top(cli::Top { remote, interval, count }) => {
+                let interval = duration("--interval", &interval)?;
+                Self::Remote(reached(remote), Order::Top { interval, count })
+            }
+            Command::Drain(remote) => Self::Remote(reached(remote), Order::Drain),
+            Command::Connections(cli::Connections { remote, limit, from }) => {
+                Self::Remote(reached(remote), Order::Connections { limit, from })
+            }
+            Command::User(cli::User { user, remote }) => {
+                Self::Remote(reached(remote), Order::User(user_id("USER", &user)?))
+            }
+            Command::Kick(cli::Kick { user, device, remote }) => {
+                Self::Remote(reached(remote), Order::Kick(user_id("USER", &user)?, device_id(device)?))
+            }
+            Command::Revoke(revoke) => revocation(revoke)?,
             Command::Admin(AdminCommand::Keygen(keygen)) => Self::AdminKeygen { out: keygen.out },
             Command::Fsck(fsck) => Self::Fsck { data_dir: fsck.data_dir, json: fsck.json },
             Command::WebsocketEcho(echo) => {
@@ -212,6 +232,30 @@ impl Task {
             Command::Version(version) => Self::Version { json: version.json },
         })
     }
+}
+
+fn reached(remote: cli::Remote) -> Remote {
+    Remote { admin: remote.admin, credential: remote.credential, json: remote.json }
+}
+
+fn revocation(revoke: cli::Revoke) -> Result<Task, UsageError> {
+    let order = match (revoke.jti, revoke.user) {
+        (Some(jti), _) => Order::RevokeToken(jti),
+        (None, user) => {
+            let user = user_id("--user", &user.unwrap_or_default())?;
+            Order::RevokeBearer(user, device_id(revoke.device)?)
+        }
+    };
+    Ok(Task::Remote(reached(revoke.remote), order))
+}
+
+fn user_id(flag: &'static str, text: &str) -> Result<UserId, UsageError> {
+    UserId::parse(text).map_err(|source| UsageError::Id { flag, source })
+}
+
+fn device_id(text: Option<String>) -> Result<Option<DeviceId>, UsageError> {
+    let device = text.map(|text| DeviceId::parse(&text)).transpose();
+    device.map_err(|source| UsageError::Id { flag: "--device", source })
 }
 
 fn sources(source: Source) -> Result<(Sources, Flags), UsageError> {

@@ -30,6 +30,20 @@ pub enum Command {
     /// Make certificates.
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Say whether a running gateway is ready, and what its cores do.
+    Status(Remote),
+    /// Show what the cores of a running gateway do a second, until Ctrl-C.
+    Top(Top),
+    /// Show connections of a running gateway.
+    Connections(Connections),
+    /// Show a user's devices, and what waits for them.
+    User(User),
+    /// Close the connections of a user or a device.
+    Kick(Kick),
+    /// Revoke tokens: one by its jti, or those that a user or a device has.
+    Revoke(Revoke),
+    /// Let a running gateway drain and end.
+    Drain(Remote),
     /// Make the credential of the admin port.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -178,6 +192,88 @@ pub struct TlsSelfsigned {
     /// A name or address of the server, besides localhost, 127.0.0.1 and ::1; may be given many times.
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// Which running gateway.
+#[derive(Debug, Args)]
+pub struct Remote {
+    /// Its admin port.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7480")]
+    pub admin: String,
+    /// The file that its admin.credential names; `status` needs none.
+    #[arg(long, value_name = "FILE")]
+    pub credential: Option<PathBuf>,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How long between two looks.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub interval: String,
+    /// How many times; without it, until Ctrl-C.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u32>,
+}
+
+/// `connections`.
+#[derive(Debug, Args)]
+pub struct Connections {
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How many.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub limit: u16,
+    /// Go on where an earlier answer ended.
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
+}
+
+/// `user`.
+#[derive(Debug, Args)]
+pub struct User {
+    /// The user.
+    pub user: String,
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `kick`.
+#[derive(Debug, Args)]
+pub struct Kick {
+    /// The user.
+    pub user: String,
+    /// One of its devices; without it, all.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `revoke`.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The token with this jti.
+    #[arg(long, required_unless_present = "user", conflicts_with = "user")]
+    pub jti: Option<String>,
+    /// The tokens that this user was issued so far.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only those of this device.
+    #[arg(long, value_name = "DEVICE", requires = "user")]
+    pub device: Option<String>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
 }
 
 /// `admin ...`.

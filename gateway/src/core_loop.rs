@@ -5,6 +5,7 @@
 //! - Effects are carried out in the order in which the shard made them.
 //! - A core sleeps only after it said so and looked at its mail once more.
 
+mod asked;
 mod door;
 mod handshakes;
 mod inbound;
@@ -13,6 +14,7 @@ mod relocation;
 mod timing;
 
 use crate::address::AddressTable;
+use crate::asks::Ask;
 use crate::conn::ConnTable;
 use crate::control::{Control, CoreStats};
 use crate::durable::{DurableLog, WriteError};
@@ -20,6 +22,8 @@ use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
 use crate::websocket::Upgrades;
+use asked::Asked;
+use crossbeam_channel::Receiver;
 use door::Door;
 pub(crate) use handshakes::HandshakeFigures;
 use handshakes::Handshakes;
@@ -98,6 +102,8 @@ pub(crate) struct CoreParts {
     pub(crate) upgrades: Upgrades,
     /// Checks tokens.
     pub(crate) tokens: TokenGate,
+    /// What the admin port asks.
+    pub(crate) asks: Receiver<Ask>,
     /// Flags from the main thread.
     pub(crate) control: Arc<Control>,
     /// Figures for the main thread.
@@ -118,6 +124,7 @@ pub(crate) struct Core {
     dirty: Vec<Conn>,
     held: VecDeque<Event>,
     relocations: Relocations,
+    asked: Asked,
     timing: Timing,
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -142,6 +149,7 @@ impl Core {
             dirty: Vec::new(),
             held: VecDeque::new(),
             relocations: Relocations::default(),
+            asked: Asked::default(),
             timing: Timing::default(),
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -166,6 +174,8 @@ impl Core {
             self.take_mail(now);
             self.take_answers(now);
             self.greet_waiting(now);
+            self.end_revoked(now);
+            self.take_asks(now);
             self.keep_time(now);
             let more = self.carry_out(now)?;
             // First in the submission: another core begins while this one sends.
@@ -265,7 +275,7 @@ impl Core {
 
     fn take_answers(&mut self, now: Mono) {
         while let Some((id, answer)) = self.parts.storage.next_answer() {
-            self.give(now, Input::Loaded { id, answer });
+            self.take_load(now, id, answer);
         }
         if let Some(available) = self.parts.storage.room_changed() {
             self.give(now, Input::StorageRoom { available });

@@ -7,6 +7,7 @@
 use crate::bind::listeners;
 use crate::commands::{complain, print_json};
 use crate::exit::ExitStatus;
+use crate::tls::Tickets;
 use crate::tls::{ServerTls, TlsConn};
 use iris_protocol::websocket::upgrade::read_request;
 use iris_protocol::websocket::write::encode;
@@ -37,7 +38,12 @@ pub struct EchoPlan {
 
 /// Echoes until a signal ends the process.
 pub fn run(plan: &EchoPlan) -> ExitStatus {
-    let tls = plan.tls.as_ref().map(|(certificate, key)| ServerTls::load(certificate, key)).transpose();
+    let tickets = match Tickets::in_memory() {
+        Ok(tickets) => tickets,
+        Err(error) => return failed(error, ExitStatus::Failed),
+    };
+    let load = |(certificate, key): &(PathBuf, PathBuf)| ServerTls::load(certificate, key, tickets);
+    let tls = plan.tls.as_ref().map(load).transpose();
     let tls = match tls {
         Ok(tls) => tls,
         Err(error) => return failed(error, ExitStatus::Config),

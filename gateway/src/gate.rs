@@ -1,10 +1,14 @@
-//! A core's door: tokens against the keys in force.
+//! A core's door: tokens against the keys in force and the revocations.
 //!
 //! Invariants
 //! - New keys are in force for the next token that is shown, on every core.
+//! - What is revoked is refused from the tick on in which the core looks: at that token's next use, and at the end of its
+//!   sessions.
 
 use crate::commands::now;
+use crate::revocations::{Entry, Revocations, Set, TokenMark};
 use crate::token::{Claims, TokenCache, TokenError, Verifier};
+use iris_protocol::{DeviceId, UserId};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,24 +41,55 @@ impl<T> Current<T> {
     }
 }
 
-/// One core's view of the keys, with what it remembers of verified tokens.
+/// A token that was accepted.
+pub(crate) struct Shown {
+    /// What it says.
+    pub(crate) claims: Claims,
+    /// What is kept of it.
+    pub(crate) mark: TokenMark,
+}
+
+/// One core's view of the keys and revocations, with what it remembers of verified tokens.
 pub(crate) struct TokenGate {
     keys: Keys,
     cache: TokenCache,
+    revocations: Revocations,
+    revoked: Arc<Set>,
 }
 
 impl TokenGate {
     /// A door that remembers this many tokens.
-    pub(crate) fn new(keys: Keys, tokens_max: usize) -> Self {
-        Self { keys, cache: TokenCache::new(tokens_max) }
+    pub(crate) fn new(keys: Keys, tokens_max: usize, revocations: Revocations) -> Self {
+        let revoked = revocations.current();
+        Self { keys, cache: TokenCache::new(tokens_max), revocations, revoked }
     }
 
     /// Who shows this token.
     ///
     /// # Errors
     /// [`TokenError`], for the log alone: the client is told AUTH_FAILED.
-    pub(crate) fn check(&mut self, token: &str) -> Result<Claims, TokenError> {
-        self.cache.verify(&self.keys.current(), token, now())
+    pub(crate) fn check(&mut self, token: &str) -> Result<Shown, TokenError> {
+        let claims = self.cache.verify(&self.keys.current(), token, now())?;
+        let mark = self.revocations.mark(&claims.jti, claims.issued_at);
+        if self.is_revoked(&claims.user, &claims.device, mark) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(Shown { claims, mark })
+    }
+
+    /// True if a token that was accepted, perhaps by another core, is revoked by now.
+    pub(crate) fn is_revoked(&self, user: &UserId, device: &DeviceId, mark: TokenMark) -> bool {
+        self.revoked.covers(user, device, mark)
+    }
+
+    /// Looks at the revocations: what is new, with the set that is in force from here on.
+    pub(crate) fn newly_revoked(&mut self) -> Option<(Arc<Set>, Vec<Arc<Entry>>)> {
+        if self.revocations.last() == self.revoked.last() {
+            return None;
+        }
+        let before = self.revoked.last();
+        self.revoked = self.revocations.current();
+        Some((Arc::clone(&self.revoked), self.revoked.after(before).to_vec()))
     }
 
     /// For how long a token is still taken, by the clock that judged it. What comes behind the door counts from there:

@@ -10,6 +10,7 @@
 pub mod address;
 mod admin;
 pub mod args;
+mod asks;
 mod bind;
 mod boot;
 pub mod cli;
@@ -31,6 +32,8 @@ mod in_force;
 pub mod logging;
 mod place;
 mod reload;
+pub mod remote;
+mod revocations;
 pub mod secret_file;
 pub mod serve;
 mod service;

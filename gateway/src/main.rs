@@ -4,7 +4,7 @@ use clap::Parser as _;
 use iris_gateway::args::Task;
 use iris_gateway::cli::Cli;
 use iris_gateway::exit::ExitStatus;
-use iris_gateway::{commands, echo, fsck, serve};
+use iris_gateway::{commands, echo, fsck, remote, serve};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -30,6 +30,7 @@ fn run(task: Task) -> ExitStatus {
         Task::TokenIssue(plan) => commands::token_issue(&plan),
         Task::TokenVerify(plan) => commands::token_verify(&plan),
         Task::TlsSelfsigned { out, names } => commands::tls_selfsigned(&out, &names),
+        Task::Remote(remote, order) => remote::run(&remote, &order),
         Task::AdminKeygen { out } => commands::admin_keygen(&out),
         Task::Fsck { data_dir, json } => fsck::run(&data_dir, json),
         Task::WebsocketEcho(plan) => echo::run(&plan),

@@ -6,9 +6,9 @@
 
 use crate::address::AddressTable;
 use crate::admin;
-use crate::admin::Credential;
-use crate::admin::board::{Board, BoardParts};
+use crate::admin::board;
 use crate::args::ServePlan;
+use crate::asks::{self, Ask, Asker};
 use crate::bind::listeners;
 use crate::boot::{self, CoreBoot, MAIL_RING, Opened};
 use crate::commands::{complain, now};
@@ -23,6 +23,7 @@ use crate::host;
 use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
 use crate::place::{CorePlace, places, processors};
+use crate::revocations::{FileError, Revocations};
 use crate::service::Service;
 use crate::storage_thread::{self, StorageParts};
 use crate::tls::{ServerTls, Tickets};
@@ -53,8 +54,6 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 /// Keys of session tickets, in the data directory.
 const TICKETS_FILE: &str = "tickets";
-/// Connections to the admin port that the kernel holds until they are accepted.
-const ADMIN_BACKLOG: i32 = 64;
 
 /// Why serving did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +76,13 @@ impl ServeError {
 struct Running {
     thread: JoinHandle<Vouch>,
     stats: Arc<CoreStats>,
+    asks: Sender<Ask>,
+}
+
+/// How a core is reached by others.
+struct Ring {
+    peer: Peer,
+    waker: Waker,
 }
 
 /// What a core's thread is started with.
@@ -86,6 +92,7 @@ struct CoreSeed {
     post: Post<CoreMail>,
     listeners: Vec<(TcpListener, Scheme)>,
     stats: Arc<CoreStats>,
+    asks: Receiver<Ask>,
     shared: Shared,
 }
 
@@ -98,6 +105,7 @@ struct Shared {
     config: Arc<Config>,
     addresses: Arc<AddressTable>,
     vouches: Sender<(u16, Vouch)>,
+    revocations: Revocations,
     placement: Placement,
     started: Instant,
 }
@@ -141,12 +149,13 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     let shown = Arc::new(config.clone());
     let control = Arc::new(Control::default());
     let addresses = AddressTable::new(&config.limits.of_addresses());
-    let (board, admin) = open_admin_port(&shown, &control, log.clone())?;
+    let (board, admin) = admin::open(&shown, &control, log.clone())?;
     let mut opened = boot::open(&config, shards, plan)?;
     let tickets = open_tickets(&config)?;
     let tls = load_tls(&config, &tickets)?;
     let mut bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;
     bound.addresses.admin = admin;
+    let revocations = open_revocations(&config)?;
     let (vouch_tx, vouches) = unbounded();
     let shared = Shared {
         keys: keys.clone(),
@@ -155,11 +164,17 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
         config: shown,
         addresses: Arc::clone(&addresses),
         vouches: vouch_tx,
+        revocations: revocations.clone(),
         placement: opened.placement.clone(),
         started: Instant::now(),
     };
-    let cores = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
-    board.introduce(cores.iter().map(|core| Arc::clone(&core.stats)).collect());
+    let (cores, wakers) = start_cores(std::mem::take(&mut opened.cores), bound.sockets, &shared)?;
+    let shown = cores.iter().zip(wakers).map(|(core, waker)| board::Core {
+        stats: Arc::clone(&core.stats),
+        asker: Asker::new(core.asks.clone(), waker),
+    });
+    let placement = opened.placement.clone();
+    board.introduce(board::Serving { cores: shown.collect(), placement, revocations });
     announce(&bound.addresses);
     let in_force = InForce {
         plan,
@@ -188,27 +203,19 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     main.stop()
 }
 
-/// Serves the admin port, if there is to be one; it says that the process starts while it does.
-fn open_admin_port(
-    config: &Arc<Config>,
-    control: &Arc<Control>,
-    log: Option<LogControl>,
-) -> Result<(Arc<Board>, Option<SocketAddr>), ServeError> {
-    let credential = Credential::of_setting(&config.admin.credential)
-        .map_err(|error| ServeError::new(ExitStatus::Config, format!("admin.credential: {error}")))?;
-    let parts = BoardParts { config: Arc::clone(config), control: Arc::clone(control), log, credential };
-    let board = Arc::new(Board::new(parts));
-    let Some(address) = config.admin.listen.0 else { return Ok((board, None)) };
-    let (bound, sockets) =
-        listeners(address, 1, ADMIN_BACKLOG).map_err(|error| cannot_listen(address, &error))?;
-    for socket in sockets {
-        admin::start(socket, Arc::clone(&board))
-            .map_err(|error| ServeError::new(ExitStatus::Failed, format!("the admin port: {error}")))?;
-    }
-    Ok((board, Some(bound)))
+fn open_revocations(config: &Config) -> Result<Revocations, ServeError> {
+    Revocations::open(&config.server.data_dir, now()).map_err(|error| {
+        let status = match &error {
+            FileError::Io { .. } => ExitStatus::DataDirUnusable,
+            FileError::Version { .. } => ExitStatus::FormatUnknown,
+            FileError::Damaged { .. } => ExitStatus::Damaged,
+        };
+        ServeError::new(status, error)
+    })
 }
 
-fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ServeError {
+/// The end of a process that cannot have an address.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ServeError {
     let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
     let status = if is_taken { ExitStatus::PortTaken } else { ExitStatus::Config };
     ServeError::new(status, format!("cannot listen on {address}: {error}"))
@@ -295,7 +302,7 @@ fn start_cores(
     boots: Vec<CoreBoot>,
     sockets: Vec<Vec<(TcpListener, Scheme)>>,
     shared: &Shared,
-) -> Result<Vec<Running>, ServeError> {
+) -> Result<(Vec<Running>, Vec<Waker>), ServeError> {
     let shards = boots.len();
     let places = places(u16::try_from(shards).unwrap_or(u16::MAX));
     let posts = mesh(shards, MAIL_RING + MOVES_MAX);
@@ -305,48 +312,51 @@ fn start_cores(
     for (((boot, place), post), listeners) in boots.into_iter().zip(places).zip(posts).zip(sockets) {
         let stats = Arc::new(CoreStats::default());
         let shared = shared.clone();
-        let seed = CoreSeed { boot, place, post, listeners, stats: Arc::clone(&stats), shared };
+        let (asks, asked) = asks::channel();
+        let seed = CoreSeed { boot, place, post, listeners, stats: Arc::clone(&stats), asks: asked, shared };
         let (tx, peers) = unbounded();
         peer_tx.push(tx);
         let ready = ready_tx.clone();
         let name = format!("shard-{}", place.shard);
         let thread = std::thread::Builder::new().name(name).spawn(move || run_core(seed, &ready, &peers));
         let thread = thread.map_err(|error| ServeError::new(ExitStatus::Failed, error))?;
-        cores.push(Running { thread, stats });
+        cores.push(Running { thread, stats, asks });
     }
-    introduce(shards, &ready, &peer_tx)?;
-    Ok(cores)
+    let wakers = introduce(shards, &ready, &peer_tx)?;
+    Ok((cores, wakers))
 }
 
-/// Gives every core the rings of all.
+/// Gives every core the rings of all; gives their wakers.
 fn introduce(
     shards: usize,
-    ready: &Receiver<(u16, Result<Peer, ServeError>)>,
+    ready: &Receiver<(u16, Result<Ring, ServeError>)>,
     peer_tx: &[Sender<Vec<Peer>>],
-) -> Result<(), ServeError> {
+) -> Result<Vec<Waker>, ServeError> {
     let mut rings = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let Ok((shard, peer)) = ready.recv() else {
+        let Ok((shard, ring)) = ready.recv() else {
             return Err(ServeError::new(ExitStatus::Panic, "a core ended while it started"));
         };
-        rings.push((shard, peer?));
+        rings.push((shard, ring?));
     }
     rings.sort_by_key(|(shard, _)| *shard);
-    let rings: Vec<Peer> = rings.into_iter().map(|(_, peer)| peer).collect();
+    let (peers, wakers): (Vec<Peer>, Vec<Waker>) =
+        rings.into_iter().map(|(_, Ring { peer, waker })| (peer, waker)).unzip();
     for core in peer_tx {
-        let _ended = core.send(rings.clone());
+        let _ended = core.send(peers.clone());
     }
-    Ok(())
+    Ok(wakers)
 }
 
 /// The life of a core's thread.
 fn run_core(
     seed: CoreSeed,
-    ready: &Sender<(u16, Result<Peer, ServeError>)>,
+    ready: &Sender<(u16, Result<Ring, ServeError>)>,
     peers: &Receiver<Vec<Peer>>,
 ) -> Vouch {
     seed.place.pin();
-    let Shared { keys, origins, control, config, addresses, vouches, placement, started } = seed.shared;
+    let Shared { keys, origins, control, config, addresses, vouches, revocations, placement, started } =
+        seed.shared;
     let reactor = match Reactor::new(&reactor_config(&config)) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -355,9 +365,10 @@ fn run_core(
             return Vouch::default();
         }
     };
-    let _main_gone = ready.send((seed.place.shard, Ok(reactor.peer())));
-    let Ok(peers) = peers.recv() else { return Vouch::default() };
     let waker: Waker = reactor.waker();
+    let ring = Ring { peer: reactor.peer(), waker: waker.clone() };
+    let _main_gone = ready.send((seed.place.shard, Ok(ring)));
+    let Ok(peers) = peers.recv() else { return Vouch::default() };
     let fill_interval = config.storage.fill_interval.0;
     let CoreBoot { log, engine, files, space, shard, directory, durability } = seed.boot;
     let storage =
@@ -378,7 +389,8 @@ fn run_core(
         listeners: seed.listeners,
         addresses,
         upgrades: Upgrades::Iris(origins),
-        tokens: TokenGate::new(keys, config.tokens.cache as usize),
+        tokens: TokenGate::new(keys, config.tokens.cache as usize, revocations),
+        asks: seed.asks,
         control,
         stats: seed.stats,
         started,

@@ -1,6 +1,7 @@
 //! Tokens: who a client is. A JWT signed with Ed25519, checked against public keys from a file.
 //!
-//! The gateway holds public keys alone; private keys are the issuer's (see [`issuer`], which only commands use).
+//! The gateway holds public keys alone; private keys are the issuer's (see [`issuer`], for commands, and for the admin port where
+//! `admin.issuer_key` is set).
 //!
 //! Invariants
 //! - The algorithm is that of the key, never of the token's header: a header may only agree.
@@ -54,6 +55,8 @@ pub struct Claims {
     pub user: UserId,
     /// `dev`: the user's device.
     pub device: DeviceId,
+    /// `iat`; for a token without one a day before `exp`, the earliest that it can be.
+    pub issued_at: Wall,
     /// `exp`: when the client should have another token.
     pub expires_at: Wall,
     /// `exp` plus leeway: from here on the token is refused, and a session that it opened ends.
@@ -109,6 +112,9 @@ pub enum TokenError {
     /// `jti` is empty or too long.
     #[error("jti has 1 to 128 bytes")]
     Id,
+    /// It was revoked; found by the gateway, not by [`Verifier::verify`].
+    #[error("the token was revoked")]
+    Revoked,
     /// `exp` is past.
     #[error("the token has expired")]
     Expired,
@@ -218,8 +224,11 @@ impl Verifier {
             return Err(TokenError::Id);
         }
         let refused_from = self.check_times(&claims, now.0 / 1000)?;
+        let issued_s = claims.iat.unwrap_or(claims.exp.saturating_sub(LIFETIME_SECONDS_MAX));
         let jti = claims.jti.into_boxed_str();
-        Ok(Claims { user, device, expires_at: Wall(claims.exp.saturating_mul(1000)), refused_from, jti })
+        let (issued_at, expires_at) =
+            (Wall(issued_s.saturating_mul(1000)), Wall(claims.exp.saturating_mul(1000)));
+        Ok(Claims { user, device, issued_at, expires_at, refused_from, jti })
     }
 
     /// The times against the clock; gives the moment from which the token is refused.

@@ -195,6 +195,8 @@ codes! {
         Overloaded = 117, "OVERLOADED";
         /// The user's stored state cannot be read.
         StorageFault = 118, "STORAGE_FAULT";
+        /// An operator closed the connection.
+        Kicked = 119, "KICKED";
     }
 }
 
@@ -217,7 +219,8 @@ impl CloseCode {
             | Self::LoginTimeout
             | Self::GoingAway
             | Self::Overloaded
-            | Self::StorageFault => CloseClass::Reconnect,
+            | Self::StorageFault
+            | Self::Kicked => CloseClass::Reconnect,
         }
     }
 }

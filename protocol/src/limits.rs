@@ -40,6 +40,8 @@ pub const SKEW_MAX: Duration = Duration::from_mins(5);
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 /// How long a peer has to answer a Ping.
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// A session is told this long before its token ends, if it began earlier: time for a Refresh.
+pub const TOKEN_NOTICE: Duration = Duration::from_secs(30);
 /// Shortest heartbeat that is granted: a ping costs both sides a wake-up.
 pub const HEARTBEAT_MIN: Duration = Duration::from_secs(5);
 /// Longest heartbeat that is granted.

@@ -8,7 +8,7 @@ use crate::io::ConnId;
 use crate::session::Phase;
 use crate::shard::Shard;
 use crate::timers::Alarm;
-use iris_protocol::limits::{HEARTBEAT_MAX, PONG_TIMEOUT, STALL_MAX};
+use iris_protocol::limits::{HEARTBEAT_MAX, PONG_TIMEOUT, STALL_MAX, TOKEN_NOTICE};
 use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, Mono};
 use std::time::Duration;
@@ -33,7 +33,9 @@ impl Shard {
         let quiet = Duration::from_millis(u64::from(now_ms.wrapping_sub(session.heard_ms)));
         let patience = Duration::from_secs(u64::from(session.heartbeat_s))
             + if session.is_pinged { PONG_TIMEOUT } else { Duration::ZERO };
-        let at = now.after(patience.saturating_sub(quiet)).min(session.expires_at);
+        let life = session.expires_at.since(now);
+        let notice = if session.is_told { life } else { life.saturating_sub(TOKEN_NOTICE) };
+        let at = now.after(patience.saturating_sub(quiet).min(notice));
         session.stamp = session.stamp.wrapping_add(1);
         self.wheel.arm(at, Alarm { session: index, stamp: session.stamp });
     }
@@ -60,6 +62,11 @@ impl Shard {
         if session.expires_at <= now {
             return self.close(index, CloseCode::TokenExpired, None);
         }
+        let life = session.expires_at.since(now);
+        if life <= TOKEN_NOTICE && !std::mem::replace(&mut session.is_told, true) {
+            self.tell_of_end(index, life);
+        }
+        let session = &mut self.sessions[index];
         let quiet_ms = u64::from(now_ms.wrapping_sub(session.heard_ms));
         let heartbeat_ms = u64::from(session.heartbeat_s) * 1000;
         let timeout_ms = u64::try_from(PONG_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
@@ -77,6 +84,21 @@ impl Shard {
         let user = session.user;
         self.users[user].tidy(self.now);
         self.arm(index);
+    }
+
+    /// A session has a new token: it is told of its end, unless that is so near that the client knows.
+    pub(crate) fn begin_token(&mut self, index: u32) {
+        let now = self.now;
+        let session = &mut self.sessions[index];
+        session.is_told = session.expires_at.since(now) <= TOKEN_NOTICE;
+    }
+
+    /// Tells a session that its token ends: a Refresh keeps it.
+    fn tell_of_end(&mut self, index: u32, life: Duration) {
+        let ms = u32::try_from(life.as_millis()).unwrap_or(u32::MAX);
+        let reason = CloseCode::TokenExpired.number();
+        let go_away = wire::GoAway { reason, reconnect_after_ms: ms, close_after_ms: ms };
+        self.send_frame(index, server_frame::Frame::GoAway(go_away));
     }
 
     // Rule: flow control (a started frame without progress)

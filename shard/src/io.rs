@@ -82,6 +82,13 @@ pub enum Input {
         /// How many, prefix included, before TLS.
         bytes: usize,
     },
+    /// The driver ends a session: by an operator's order, or because its token was revoked.
+    End {
+        /// The connection.
+        conn: ConnId,
+        /// What its client is told.
+        code: CloseCode,
+    },
     /// The connection is gone. The last input of this connection.
     Gone {
         /// The connection.

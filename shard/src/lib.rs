@@ -5,6 +5,7 @@
 //! - The only code that acknowledges a message is in `stored`.
 
 pub mod counters;
+pub mod inspect;
 pub mod io;
 pub mod mail;
 pub mod mutant;

@@ -218,6 +218,7 @@ impl Shard {
             self.send_hole(index, start, GapReason::AlreadyAcked);
         }
         self.read(index, crate::session::READ_LOGIN, true);
+        self.begin_token(index);
         self.arm(index);
         let conn = self.sessions[index].conn;
         self.pump(index);

@@ -54,6 +54,7 @@ pub(crate) struct Arrival {
 
 /// See the module.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, one byte each")]
 pub(crate) struct Session {
     pub(crate) conn: ConnId,
     /// When its token ends.
@@ -81,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) read_off: u8,
     pub(crate) phase: Phase,
     pub(crate) is_pinged: bool,
+    /// It knows when its token ends.
+    pub(crate) is_told: bool,
     pub(crate) is_watched: bool,
     pub(crate) is_reading_page: bool,
 }
@@ -113,6 +116,7 @@ impl Session {
             read_off: 0,
             phase: Phase::Login,
             is_pinged: false,
+            is_told: false,
             is_watched: false,
             is_reading_page: false,
         }
@@ -201,6 +205,7 @@ impl Shard {
             return self.reject(index, request_id, RejectCode::TokenRefused);
         };
         self.sessions[index].expires_at = self.now.after(renewal.life);
+        self.begin_token(index);
         let frame = wire::Refreshed { request_id, expires_at: renewal.expires_at.0 };
         self.send_frame(index, server_frame::Frame::Refreshed(frame));
         self.arm(index);

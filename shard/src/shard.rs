@@ -146,6 +146,7 @@ impl Shard {
                 self.refreshed(conn, request_id, renewal.as_deref());
             }
             Input::Sent { conn, bytes } => self.sent(conn, bytes),
+            Input::End { conn, code } => self.end(conn, code),
             Input::Gone { conn } => self.gone(conn),
             Input::Stored { through } => self.stored(through),
             Input::StorageRoom { available } => self.has_storage_room = available,

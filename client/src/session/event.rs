@@ -85,9 +85,9 @@ pub enum Event {
     Gap(Gap),
     /// The server closed the connection.
     Closed(Closed),
-    /// The server will close soon.
+    /// The server will close soon: the session leaves by itself. With reason TOKEN_EXPIRED it stays, and a Refresh keeps it.
     GoAway {
-        /// A number for the log.
+        /// The number of the close that will follow.
         reason: u32,
         /// When to come back, counted from now.
         reconnect_after: Duration,

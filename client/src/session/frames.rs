@@ -241,8 +241,11 @@ impl Session {
 
     fn on_go_away(&mut self, now: Mono, go_away: &wire::GoAway) {
         let (reconnect_after, close_after) = (ms(go_away.reconnect_after_ms), ms(go_away.close_after_ms));
-        self.link.leave =
-            Some(Leave { reconnect_at: now.after(reconnect_after), close_at: now.after(close_after) });
+        // A token that ends is no reason to go: a Refresh keeps the session, and a reconnect gains nothing.
+        if go_away.reason != CloseCode::TokenExpired.number() {
+            self.link.leave =
+                Some(Leave { reconnect_at: now.after(reconnect_after), close_at: now.after(close_after) });
+        }
         self.tell(Event::GoAway { reason: go_away.reason, reconnect_after, close_after });
     }
 

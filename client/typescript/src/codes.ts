@@ -47,8 +47,10 @@ export const CLOSES: Readonly<Record<number, readonly [name: string, what: Close
   116: ["TOO_MANY_DEVICES", "stop"],
   117: ["OVERLOADED", "reconnect"],
   118: ["STORAGE_FAULT", "reconnect"],
+  119: ["KICKED", "reconnect"],
 };
 
+export const TOKEN_EXPIRED = 102;
 export const ACK_TOO_HIGH = 108;
 
 /** The name of a reject or a close; undefined for a code of a later version. */

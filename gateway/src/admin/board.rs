@@ -4,11 +4,21 @@
 //! - The port is served while the process starts: what is not there yet is a value.
 
 use super::access::Credential;
+use super::errors::{Code, Failure};
+use super::tokens::Issuing;
+use crate::asks::{Ask, Asker};
 use crate::config::Config;
 use crate::control::{Control, CoreStats};
 use crate::logging::LogControl;
+use crate::revocations::Revocations;
+use iris_protocol::UserId;
+use iris_shard::Placement;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// How long a core's answer is awaited.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// What a board is made of.
 pub(crate) struct BoardParts {
@@ -20,13 +30,50 @@ pub(crate) struct BoardParts {
     pub(crate) log: Option<LogControl>,
     /// What operators must show; `None`: they are refused.
     pub(crate) credential: Option<Credential>,
+    /// What tokens are issued with; `None`: none are.
+    pub(crate) issuing: Option<Issuing>,
+}
+
+/// A core as the port sees it.
+pub(crate) struct Core {
+    /// What it publishes.
+    pub(crate) stats: Arc<CoreStats>,
+    /// Where it is asked.
+    pub(crate) asker: Asker,
+}
+
+impl Core {
+    /// Asks the core.
+    ///
+    /// # Errors
+    /// CORE_BUSY if it has too many questions, or does not answer in time.
+    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        if !self.asker.ask(ask(reply)) {
+            return Err(Failure::of(Code::CoreBusy));
+        }
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(Failure::of(Code::CoreBusy)),
+        }
+    }
+}
+
+/// What is there once the cores have started.
+pub(crate) struct Serving {
+    /// By shard.
+    pub(crate) cores: Vec<Core>,
+    /// Which shard owns which slot.
+    pub(crate) placement: Placement,
+    /// What is revoked.
+    pub(crate) revocations: Revocations,
 }
 
 /// See the module.
 pub(crate) struct Board {
     parts: BoardParts,
     config: RwLock<Arc<Config>>,
-    cores: OnceLock<Vec<Arc<CoreStats>>>,
+    serving: OnceLock<Serving>,
     started_s: u64,
 }
 
@@ -35,17 +82,42 @@ impl Board {
     pub(crate) fn new(parts: BoardParts) -> Self {
         let started_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let config = RwLock::new(Arc::clone(&parts.config));
-        Self { parts, config, cores: OnceLock::new(), started_s }
+        Self { parts, config, serving: OnceLock::new(), started_s }
     }
 
-    /// The cores have started: from here on they are shown.
-    pub(crate) fn introduce(&self, cores: Vec<Arc<CoreStats>>) {
-        assert!(self.cores.set(cores).is_ok(), "the cores were introduced twice");
+    /// The cores have started: from here on they are shown and asked.
+    pub(crate) fn introduce(&self, serving: Serving) {
+        assert!(self.serving.set(serving).is_ok(), "the cores were introduced twice");
     }
 
-    /// The cores, by shard; `None` while the process starts.
-    pub(crate) fn cores(&self) -> Option<&[Arc<CoreStats>]> {
-        self.cores.get().map(Vec::as_slice)
+    fn serving(&self) -> Result<&Serving, Failure> {
+        self.serving.get().ok_or_else(|| Failure::of(Code::Starting))
+    }
+
+    /// The cores, by shard.
+    ///
+    /// # Errors
+    /// STARTING while there are none.
+    pub(crate) fn cores(&self) -> Result<&[Core], Failure> {
+        self.serving().map(|serving| serving.cores.as_slice())
+    }
+
+    /// The core on which a user lives, and its shard.
+    ///
+    /// # Errors
+    /// STARTING while there are none.
+    pub(super) fn home(&self, user: &UserId) -> Result<(usize, &Core), Failure> {
+        let Serving { cores, placement, .. } = self.serving()?;
+        let shard = usize::from(placement.shard_of(user.slot()).0);
+        cores.get(shard).map(|core| (shard, core)).ok_or_else(|| Failure::of(Code::Starting))
+    }
+
+    /// What is revoked.
+    ///
+    /// # Errors
+    /// STARTING until it was read.
+    pub(super) fn revocations(&self) -> Result<&Revocations, Failure> {
+        self.serving().map(|serving| &serving.revocations)
     }
 
     /// The configuration in force.
@@ -73,8 +145,16 @@ impl Board {
         self.parts.credential.as_ref()
     }
 
+    /// What tokens are issued with.
+    pub(super) fn issuing(&self) -> Option<&Issuing> {
+        self.parts.issuing.as_ref()
+    }
+
     /// When the process started, in seconds since 1970.
     pub(crate) fn started_s(&self) -> u64 {
         self.started_s
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,6 @@ macro_rules! codes {
 
         impl Code {
             /// Every code.
-            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// Its name in answers and in the documentation.
@@ -49,10 +48,20 @@ codes! {
     NotConfigured = 403, "NOT_CONFIGURED", "the configuration does not allow this";
     /// No such path.
     UnknownPath = 404, "UNKNOWN_PATH", "no such path; /api/v1/openapi.json lists them";
+    /// Nobody knows this user.
+    UnknownUser = 404, "UNKNOWN_USER", "this user has no device and was never sent anything";
     /// The path does not take this method.
     MethodNotAllowed = 405, "METHOD_NOT_ALLOWED", "this path does not take this method";
+    /// Too many revocations.
+    RevocationsFull = 409, "REVOCATIONS_FULL", "there are 100000 revocations, which is the limit; each lives for a day";
     /// The body is above the limit.
     BodyTooLarge = 413, "BODY_TOO_LARGE", "the body is larger than 16 KiB";
+    /// A core did not answer in time.
+    CoreBusy = 503, "CORE_BUSY", "the core did not answer within a second; ask again";
+    /// The file of revocations could not be written.
+    NotStored = 503, "NOT_STORED", "it could not be made durable and is not in force; see the disk";
+    /// The tables cannot read it.
+    StorageFault = 503, "STORAGE_FAULT", "the stored state cannot be read; see the log";
     /// The cores are not there yet.
     Starting = 503, "STARTING", "the gateway is starting; ask again";
 }

@@ -33,8 +33,8 @@ pub(super) async fn ready(State(board): State<Arc<Board>>, RawQuery(query): RawQ
 /// What must hold, each with what is wrong.
 fn checks(board: &Board) -> [(&'static str, Option<&'static str>); 3] {
     let cores = board.cores().unwrap_or_default();
-    let has_started = !cores.is_empty() && cores.iter().all(|core| core.is_published());
-    let has_room = cores.iter().all(|core| core.has_storage_room());
+    let has_started = !cores.is_empty() && cores.iter().all(|core| core.stats.is_published());
+    let has_room = cores.iter().all(|core| core.stats.has_storage_room());
     [
         ("started", (!has_started).then_some("the data directory is being opened")),
         ("serving", board.control().is_draining().then_some("the gateway drains")),

@@ -44,7 +44,8 @@ fn text(board: &Board) -> String {
         head(&mut text, metric);
         line(&mut text, format_args!("{} {}", metric.name, amount(value, metric.divisor)));
     }
-    let cores: Vec<Vec<u64>> = board.cores().unwrap_or_default().iter().map(|core| core.values()).collect();
+    let cores: Vec<Vec<u64>> =
+        board.cores().unwrap_or_default().iter().map(|core| core.stats.values()).collect();
     for (index, metric) in METRICS.iter().enumerate().filter(|_| !cores.is_empty()) {
         head(&mut text, metric);
         for (shard, values) in cores.iter().enumerate() {

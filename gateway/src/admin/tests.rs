@@ -52,3 +52,10 @@ fn the_operators_page_has_the_same_codes() {
     let table = format!("| code | status | meaning |\n|---|---|---|\n{}\n", rows.join("\n"));
     hold("admin codes", &table);
 }
+
+/// Proves: G-ADMIN-3 (every path is documented with what it needs, and no other is)
+/// Seen to fail when: the kick of a user needs nothing.
+#[test]
+fn the_operators_page_has_the_same_paths() {
+    hold("admin paths", &super::paths::table());
+}

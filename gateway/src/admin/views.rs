@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 /// `GET /api/v1/shards`: the figures of every core.
 pub(super) async fn shards(State(board): State<Arc<Board>>) -> Result<Json<Value>, Failure> {
-    let cores = board.cores().ok_or_else(|| Failure::of(Code::Starting))?;
+    let cores = board.cores()?;
     let shards = cores.iter().enumerate().map(|(shard, core)| {
         let mut figures: Map<String, Value> =
-            core.read().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+            core.stats.read().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         figures.insert("shard".to_owned(), json!(shard));
         Value::Object(figures)
     });

@@ -9,9 +9,9 @@ use super::{Core, Scheme};
 use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
 use crate::framing::{Cut, CutError, Framing};
-use crate::gate::TokenGate;
+use crate::gate::{Shown, TokenGate};
 use crate::tls::TlsConn;
-use crate::token::REFUSAL_DELAY;
+use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
 use bytes::Bytes;
 use iris_protocol::frame::decode_client;
@@ -71,7 +71,7 @@ impl Core {
             match state.framing.next(&mut bytes, &self.parts.upgrades, bytes_max) {
                 Ok(Some(Cut::Frame(body))) => self.take_frame(now, conn, body),
                 Ok(Some(Cut::Upgraded(_))) if self.draining => {
-                    return self.refuse(conn, CutError::Refused(Refusal::Unavailable));
+                    return self.refuse_cut(conn, CutError::Refused(Refusal::Unavailable));
                 }
                 Ok(Some(Cut::Upgraded(answer))) => self.send_raw(conn, &answer),
                 Ok(Some(Cut::Pong)) => self.mark_dirty(conn),
@@ -80,13 +80,13 @@ impl Core {
                     return self.hang_up(conn);
                 }
                 Ok(None) => return,
-                Err(error) => return self.refuse(conn, error),
+                Err(error) => return self.refuse_cut(conn, error),
             }
         }
     }
 
     /// Tells a peer what is wrong with its bytes, and closes.
-    fn refuse(&mut self, conn: Conn, error: CutError) {
+    fn refuse_cut(&mut self, conn: Conn, error: CutError) {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "refused");
         match error {
             CutError::Frame(error) => self.close_with(conn, error.close_code(), None),
@@ -113,45 +113,65 @@ impl Core {
             return;
         }
         if let Some(Frame::Refresh(refresh)) = &frame.frame {
-            let claims = self.parts.tokens.check(&refresh.token).ok();
-            let renewal = claims.map(|claims| {
-                Box::new(Renewal {
-                    life: TokenGate::life(&claims),
-                    user: claims.user,
-                    device: claims.device,
-                    expires_at: claims.refused_from,
-                })
-            });
-            self.give(now, Input::Refreshed { conn: id, request_id: refresh.request_id, renewal });
-            return;
+            let (token, request_id) = (&refresh.token, refresh.request_id);
+            return self.take_refresh(now, conn, token, request_id);
         }
         trace_frame(self.parts.id.0, conn, &frame);
         self.give(now, Input::Frame { conn: id, frame });
     }
 
+    fn take_refresh(&mut self, now: Mono, conn: Conn, token: &str, request_id: u64) {
+        let Some(id) = self.conns.find(conn).map(|state| state.id()) else { return };
+        let shown = self.parts.tokens.check(token).ok();
+        let renewal = shown.map(|Shown { claims, mark }| {
+            // The shard refuses a token of somebody else: then the session lives by its old one.
+            let is_own = self.parts.shard.view_conn(id).is_some_and(|view| {
+                view.is_welcomed && view.user == claims.user && view.device == claims.device
+            });
+            if is_own {
+                self.conns.set_mark(conn, mark);
+            }
+            Box::new(Renewal {
+                life: TokenGate::life(&claims),
+                user: claims.user,
+                device: claims.device,
+                expires_at: claims.refused_from,
+            })
+        });
+        self.give(now, Input::Refreshed { conn: id, request_id, renewal });
+    }
+
     fn take_hello(&mut self, now: Mono, conn: Conn, mut hello: Hello) {
         let token = std::mem::take(&mut hello.token);
-        let claims = match self.parts.tokens.check(&token) {
-            Ok(claims) => claims,
-            Err(error) => {
-                tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "token refused");
-                let tell_at = self.instant(now) + REFUSAL_DELAY;
-                self.timing.refusals.push_back((tell_at, conn));
-                if let Some(state) = self.conns.find(conn) {
-                    state.phase = Phase::Refused;
-                }
-                return;
-            }
+        let Shown { claims, mark } = match self.parts.tokens.check(&token) {
+            Ok(shown) => shown,
+            Err(error) => return self.refuse(now, conn, error),
         };
         self.door.leave(conn);
         let home = self.parts.placement.shard_of(claims.user.slot());
         let life = TokenGate::life(&claims);
         let login = Box::new(Login { user: claims.user, device: claims.device, life, hello });
+        self.conns.set_mark(conn, mark);
         if home == self.parts.id { self.log_in(now, conn, login) } else { self.start_move(conn, login) }
+    }
+
+    /// The token is not accepted: told after a fixed delay.
+    fn refuse(&mut self, now: Mono, conn: Conn, error: TokenError) {
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "token refused");
+        let tell_at = self.instant(now) + REFUSAL_DELAY;
+        self.timing.refusals.push_back((tell_at, conn));
+        if let Some(state) = self.conns.find(conn) {
+            state.phase = Phase::Refused;
+        }
     }
 
     /// The connection lives here: the shard takes over.
     pub(super) fn log_in(&mut self, now: Mono, conn: Conn, login: Box<Login>) {
+        let Some(mark) = self.conns.mark(conn) else { return };
+        // It may have been revoked while the connection moved here.
+        if self.parts.tokens.is_revoked(&login.user, &login.device, mark) {
+            return self.refuse(now, conn, TokenError::Revoked);
+        }
         let Some(state) = self.conns.find(conn) else { return };
         state.phase = Phase::Open;
         state.in_shard = true;

@@ -7,6 +7,7 @@
 use super::{Core, CoreMail};
 use crate::conn::{ConnState, Phase, Transport};
 use crate::framing::Framing;
+use crate::revocations::TokenMark;
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::Login;
@@ -23,6 +24,7 @@ pub(crate) struct MovingConn {
     /// An upgrade's answer, to a client that did not wait for it.
     pending: Vec<u8>,
     login: Box<Login>,
+    mark: TokenMark,
 }
 
 struct Leaving {
@@ -79,12 +81,13 @@ impl Core {
     /// The descriptor is at its new core: the state follows.
     pub(super) fn moved(&mut self, conn: Conn) {
         let leaving = self.relocations.leaving.remove(&conn);
+        let mark = self.conns.mark(conn).unwrap_or_default();
         let (Some(Leaving { login, label }), Some(state)) = (leaving, self.conns.remove(conn)) else {
             unreachable!("a connection moved without being told to: {conn:?}");
         };
         let home = self.parts.placement.shard_of(login.user.slot());
         let ConnState { transport, framing, pending, .. } = *state;
-        let moving = MovingConn { label, transport, framing, pending, login };
+        let moving = MovingConn { label, transport, framing, pending, login, mark };
         self.relocations.outgoing.push_back((usize::from(home.0), Box::new(moving)));
         self.send_waiting_moves();
     }
@@ -129,11 +132,12 @@ impl Core {
 
     /// Descriptor and state are both here.
     fn settle_in(&mut self, now: Mono, conn: Conn, moving: MovingConn) {
-        let MovingConn { transport, mut framing, pending, login, .. } = moving;
+        let MovingConn { transport, mut framing, pending, login, mark, .. } = moving;
         let kept = framing.take_kept();
         let mut state = ConnState::new(conn, transport, framing);
         state.pending = pending;
         self.conns.insert(state);
+        self.conns.set_mark(conn, mark);
         self.mark_dirty(conn);
         self.log_in(now, conn, login);
         self.take_bytes(now, conn, &kept);

@@ -1,4 +1,5 @@
-//! The issuer's side: key pairs and tokens. Used by commands alone; a serving gateway holds no private key.
+//! The issuer's side: key pairs and tokens. Used by commands, and by the admin port where `admin.issuer_key` is set; else a
+//! serving gateway holds no private key.
 //!
 //! Invariants
 //! - A private key file is made with mode 0600 and never overwritten.

@@ -59,7 +59,8 @@ impl CloseStatus {
             | CloseCode::InvalidWindow
             | CloseCode::DeviceUnlinked
             | CloseCode::TooManyDevices
-            | CloseCode::Overloaded => {
+            | CloseCode::Overloaded
+            | CloseCode::Kicked => {
                 Self(IRIS_STATUS.saturating_add(u16::try_from(code.number()).unwrap_or_default()))
             }
         }

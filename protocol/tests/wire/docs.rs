@@ -125,7 +125,8 @@ fn constants() -> BTreeMap<String, String> {
         count SLOTS, count SHARDS_MAX, bytes ID_BYTES_MAX, bytes LENGTH_BYTES, bytes FRAME_BYTES_MAX,
         bytes HELLO_BYTES_MAX, bytes PAYLOAD_BYTES_MAX, bytes TOKEN_BYTES_MAX, count WINDOW_MAX,
         count WINDOW_DEFAULT, count SEND_WINDOW, count UNCONFIRMED_MAX, bytes UNCONFIRMED_BYTES_MAX,
-        bytes UNSENT_BYTES_MAX, time SKEW_MAX, time STALL_MAX, time PONG_TIMEOUT, time HEARTBEAT_MIN,
+        bytes UNSENT_BYTES_MAX, time SKEW_MAX, time STALL_MAX, time PONG_TIMEOUT, time TOKEN_NOTICE,
+        time HEARTBEAT_MIN,
         time HEARTBEAT_MAX,
         time SETTLE_DELAY_MAX, time OS_SYNC_INTERVAL, time CLOCK_ADVANCE_MAX, count DEDUP_MEMORY_MAX,
     ]

@@ -240,6 +240,46 @@ fn f_76_a_session_ends_with_its_token() {
     assert!(world.clients[1].sequences(&conversation(&alice, &bob)).is_empty());
 }
 
+/// Proves: G-TOKEN-3 (a session is told 30 seconds before its token ends, once, and a Refresh then keeps it and has it told again)
+/// Seen to fail when: `arm` does not look at the notice; or `refreshed` does not call `begin_token`.
+#[test]
+fn f_76_a_session_is_told_before_its_token_ends() {
+    let (mut world, ..) = pair(1, 0, 0);
+    world.disconnect(0);
+    world.connect_with(0, |login| login.life = Duration::from_secs(100));
+    world.run();
+    let told = |world: &World| -> Vec<wire::GoAway> {
+        let frames = world.clients[0].others.iter();
+        let go_away = |frame: &server_frame::Frame| {
+            if let server_frame::Frame::GoAway(go_away) = frame { Some(*go_away) } else { None }
+        };
+        frames.filter_map(go_away).collect()
+    };
+    world.pass(Duration::from_secs(69));
+    assert_eq!(told(&world), []);
+    world.frame(0, client_frame::Frame::Pong(wire::Pong { nonce: 0 }));
+    world.pass(Duration::from_secs(2));
+    let [first] = told(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!(first.reason, CloseCode::TokenExpired.number());
+    assert!((29_000..=30_000).contains(&first.close_after_ms), "{first:?}");
+    let (conn, user) = (world.clients[0].conn.unwrap(), world.clients[0].user.clone());
+    // To 50 seconds behind the first end.
+    let (device, life, expires_at) = (world.clients[0].device.clone(), Duration::from_secs(79), world.wall());
+    let renewal = Some(Box::new(Renewal { user, device, life, expires_at }));
+    world.input(0, Input::Refreshed { conn, request_id: 1, renewal });
+    world.run();
+    world.pass(Duration::from_secs(47));
+    assert_eq!((told(&world).len(), world.clients[0].closed.len()), (1, 0));
+    world.frame(0, client_frame::Frame::Pong(wire::Pong { nonce: 0 }));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(told(&world).len(), 2);
+    world.pass(Duration::from_secs(28));
+    assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
+    world.connect_with(0, |login| login.life = Duration::from_secs(20));
+    world.run();
+    assert_eq!(told(&world).len(), 2, "a session that begins with less is not told");
+}
+
 /// Proves: G-EDGE-1 (a broken client harms itself alone)
 /// Seen to fail when: `refusal` leaves one out (tried: the version, the window, the token's end).
 #[test]

@@ -205,6 +205,19 @@ fn after_go_away_answers_are_awaited_and_nothing_new_is_sent() {
     assert_eq!(rig.sent(), [1, 2]);
 }
 
+/// Proves: G-TOKEN-3 (who is told that the token ends goes on sending and receiving until the close)
+/// Seen to fail when: `on_go_away` does not look at the reason.
+#[test]
+fn a_token_that_ends_is_no_reason_to_leave() {
+    let mut rig = Rig::online();
+    let reason = CloseCode::TokenExpired.number();
+    let go_away = wire::GoAway { reason, reconnect_after_ms: 1000, close_after_ms: 1000 };
+    rig.handle(server_frame::Frame::GoAway(go_away));
+    rig.send(1);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!((rig.sent(), rig.disconnects.len()), (vec![1], 0));
+}
+
 /// Seen to fail when: the deadline of the leave is not looked at.
 #[test]
 fn after_go_away_the_connection_ends_in_time() {

@@ -1,7 +1,7 @@
 // What each frame of the server does. A ServerFault is thrown before anything of a bad frame was applied.
 
 import { equalBytes, toHex } from "../bytes.js";
-import { ACK_TOO_HIGH, closeClass, rejectClass } from "../codes.js";
+import { ACK_TOO_HIGH, closeClass, rejectClass, TOKEN_EXPIRED } from "../codes.js";
 import { directUsers, isConversation, isId, messageIdText } from "../ids.js";
 import * as wire from "../wire/schema.js";
 import { HEARTBEAT_DEFAULT_MS } from "./config.js";
@@ -175,7 +175,10 @@ function onGap(machine: Machine, gap: wire.Gap): void {
 
 function onGoAway(machine: Machine, now: number, goAway: wire.GoAway): void {
   const { reason, reconnectAfterMs, closeAfterMs } = goAway;
-  machine.link.leave = { reconnectAt: now + reconnectAfterMs, closeAt: now + closeAfterMs };
+  // A token that ends is no reason to go: a Refresh keeps the session, and a reconnect gains nothing.
+  if (reason !== TOKEN_EXPIRED) {
+    machine.link.leave = { reconnectAt: now + reconnectAfterMs, closeAt: now + closeAfterMs };
+  }
   machine.tell({ type: "go away", reason, reconnectAfterMs, closeAfterMs });
 }
 

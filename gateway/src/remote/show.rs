@@ -1,0 +1,95 @@
+//! Answers of the admin port for people.
+
+use serde_json::Value;
+
+/// Columns of `status`, as the figures are called.
+const FIGURES: &[&str] = &["shard", "connections", "logins", "accepted", "delivered", "acked", "records"];
+
+/// Ready or not, and a line for each core.
+pub(super) fn status(checks: &[String], shards: &Value) -> String {
+    let mut rows = vec![FIGURES.iter().map(ToString::to_string).collect()];
+    for shard in items(shards) {
+        rows.push(FIGURES.iter().map(|name| word(&shard[*name])).collect());
+    }
+    let checks: String = checks.iter().flat_map(|check| [check.as_str(), "\n"]).collect();
+    format!("{checks}{}", table(&rows))
+}
+
+/// A line for each connection.
+pub(super) fn connections(answer: &Value) -> String {
+    let head = ["shard", "conn", "phase", "user", "device", "in flight", "unsent bytes"];
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
+    for row in items(&answer["connections"]) {
+        let session = &row["session"];
+        let cells = [
+            &row["shard"],
+            &row["conn"],
+            &row["phase"],
+            &session["user"],
+            &session["device"],
+            &session["in_flight"],
+            &session["unsent_bytes"],
+        ];
+        rows.push(cells.map(word).to_vec());
+    }
+    let next = answer["next"].as_str().map(|next| format!("more: --from {next}\n")).unwrap_or_default();
+    format!("{}{next}", table(&rows))
+}
+
+/// A user's inbox, and a line for each device.
+pub(super) fn user(answer: &Value) -> String {
+    let head = ["device", "connected", "acked through", "behind", "detached"];
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
+    for device in items(&answer["devices"]) {
+        let names = ["device", "connected", "acked_through", "behind", "detached"];
+        rows.push(names.iter().map(|name| word(&device[*name])).collect());
+    }
+    let inbox = &answer["inbox"];
+    format!(
+        "user {} on shard {}: {} messages wait, {} bytes, last offset {}\n{}",
+        word(&answer["user"]),
+        word(&answer["shard"]),
+        word(&inbox["entries"]),
+        word(&inbox["bytes"]),
+        word(&answer["last_offset"]),
+        table(&rows)
+    )
+}
+
+/// What a revocation did.
+pub(super) fn revoked(answer: &Value) -> String {
+    let force = if answer["in_force"] == true {
+        "no session lives by them any more"
+    } else {
+        "a busy core ends its sessions in a moment"
+    };
+    format!("revoked, number {}: {force}\n", word(&answer["serial"]))
+}
+
+pub(super) fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
