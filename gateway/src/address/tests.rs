@@ -78,7 +78,7 @@ fn addresses_of_one_subscriber_count_together() {
 }
 
 /// Proves: G-EDGE-3 (an address on the allow-list is not limited; a list that is changed holds from then on)
-/// Seen to fail when: `AddressTable::set_limits` leaves the list as it was.
+/// Seen to fail when: `AddressTable::set_limits` forgets the list.
 #[test]
 fn the_allow_list_exempts() {
     let (table, now) = (table(1, 1), Instant::now());
@@ -113,7 +113,6 @@ fn a_ban_lasts_until_its_end() {
 }
 
 /// Proves: G-EDGE-3 (cores that admit and release at the same time lose no count)
-/// Seen to fail when: `AddressTable::release` loads, subtracts and stores.
 #[test]
 fn places_are_counted_exactly_by_many_threads() {
     let (table, now) = (table(10_000, 10_000), Instant::now());

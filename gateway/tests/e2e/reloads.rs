@@ -28,7 +28,6 @@ fn another_certificate(folder: &Path) {
 
 /// Proves: G-RELOAD-1 (a new certificate is shown to those who come from now on; who is connected stays, and the old authority's
 /// clients are the ones that are refused)
-/// Seen to fail when: `InForce::put_in_force` leaves the certificate.
 #[test]
 fn a_new_certificate_is_shown_from_now_on_and_nobody_is_dropped() {
     let mut gateway = Gateway::start(Setup::default());
@@ -51,7 +50,6 @@ fn a_new_certificate_is_shown_from_now_on_and_nobody_is_dropped() {
 
 /// Proves: G-RELOAD-1 (limits of users and addresses and the log's level hold at once, for those who are connected too; what waits for a
 /// restart is named)
-/// Seen to fail when: `Core::look_at_control` gives the shard nothing; or `InForce::put_in_force` leaves the limits of addresses.
 #[test]
 fn limits_of_a_reload_hold_for_those_who_are_connected() {
     let mut gateway = Gateway::start(Setup::default());
@@ -93,7 +91,6 @@ fn answer_of(conn: &mut RawConn) -> Frame {
 }
 
 /// Proves: G-RELOAD-1 (a file with a fault, or one that names such a file, changes nothing at all, and says so)
-/// Seen to fail when: `Reload::read` goes on with problems.
 #[test]
 fn a_faulty_file_changes_nothing_and_says_so() {
     let mut gateway = Gateway::start(Setup::default());

@@ -11,7 +11,6 @@ fn after(begin: Wall, time: Duration) -> Wall {
 }
 
 /// Proves: G-TLS-2 (a ticket that was touched anywhere, cut or made up opens to nothing)
-/// Seen to fail when: a ticket of an unknown key is tried with the newest one.
 #[test]
 fn a_touched_ticket_opens_to_nothing() {
     let tickets = Tickets::in_memory().unwrap();
@@ -30,7 +29,6 @@ fn a_touched_ticket_opens_to_nothing() {
 }
 
 /// Proves: G-TLS-2 (a key seals for one period and opens for one more)
-/// Seen to fail when: `Tickets::rotate` keeps no previous key; or `Tickets::unseal` does not look at a key's age.
 #[test]
 fn a_key_seals_for_a_period_and_opens_for_two() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +51,6 @@ fn a_key_seals_for_a_period_and_opens_for_two() {
 
 /// Proves: G-TLS-2 (keys are read again after a stop, from a file that is its owner's alone; old ones, and those that others may have
 /// read, are not)
-/// Seen to fail when: `Tickets::open` makes new keys; or the file is made with mode 0644.
 #[test]
 fn keys_survive_a_stop_in_a_private_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +70,6 @@ fn keys_survive_a_stop_in_a_private_file() {
 }
 
 /// Proves: G-TLS-2 (a damaged file of keys is replaced, and never stops the process)
-/// Seen to fail when: `Tickets::open` passes the error of reading on.
 #[test]
 fn a_damaged_file_of_keys_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
