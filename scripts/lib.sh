@@ -34,6 +34,7 @@ need_packages() {
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
   fi
+  [[ " $* " != *" chromium "* ]] || command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "please install: ${missing[*]}"
   say "installing ${missing[*]}"

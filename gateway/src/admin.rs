@@ -10,6 +10,7 @@
 mod access;
 pub(crate) mod board;
 mod body;
+mod demo;
 mod errors;
 mod health;
 mod limited;
@@ -62,6 +63,7 @@ fn router(board: Arc<Board>) -> Router {
     operations()
         .into_iter()
         .fold(Router::new(), |router, operation| router.route(operation.path, operation.answer))
+        .merge(demo::routes())
         .fallback(|| async { Failure::of(Code::UnknownPath) })
         .method_not_allowed_fallback(|| async { Failure::of(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

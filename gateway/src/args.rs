@@ -83,6 +83,8 @@ pub struct ServePlan {
     pub accept_clock: bool,
     /// Change the incarnation.
     pub new_incarnation: bool,
+    /// Serve the demo page.
+    pub demo: bool,
 }
 
 /// Which tokens to sign.
@@ -194,7 +196,7 @@ impl Task {
             Command::Serve(serve) => {
                 let (sources, flags) = sources(serve.source)?;
                 let (accept_clock, new_incarnation) = (serve.accept_clock, serve.new_incarnation);
-                Self::Serve(ServePlan { sources, flags, accept_clock, new_incarnation })
+                Self::Serve(ServePlan { sources, flags, accept_clock, new_incarnation, demo: serve.demo })
             }
             Command::Config(ConfigCommand::Check(check)) => {
                 let (sources, flags) = sources(check.source)?;

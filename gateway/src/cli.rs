@@ -81,6 +81,9 @@ pub struct Serve {
     /// The data directory is a restored backup: announce to every client that its history may be rewound.
     #[arg(long)]
     pub new_incarnation: bool,
+    /// Serve a demo chat page at /demo/ of the admin port, with tokens for anybody on this host: not for production.
+    #[arg(long)]
+    pub demo: bool,
 }
 
 /// `config ...`.

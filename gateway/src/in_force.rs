@@ -8,6 +8,7 @@ use crate::admin::board::Board;
 use crate::args::ServePlan;
 use crate::config::Config;
 use crate::control::Control;
+use crate::demo::Demo;
 use crate::gate::{Current, Keys};
 use crate::logging::LogControl;
 use crate::reload::Reload;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct InForce<'a> {
     /// Where the configuration comes from.
     pub(crate) plan: &'a ServePlan,
+    /// The demo, if there is one.
+    pub(crate) demo: Option<Arc<Demo>>,
     /// The log, if this process has one.
     pub(crate) log: Option<LogControl>,
     /// Its values.
@@ -42,7 +45,7 @@ pub(crate) struct InForce<'a> {
 impl InForce<'_> {
     /// SIGHUP.
     pub(crate) fn reload(&mut self) {
-        match Reload::read(&self.plan.sources, self.plan.flags, &self.config, &self.tickets) {
+        match Reload::read(self.plan, &self.config, self.demo.as_deref(), &self.tickets) {
             Ok(reload) => self.put_in_force(reload),
             Err(problems) => tracing::warn!(?problems, "not reloaded: everything stays as it was"),
         }

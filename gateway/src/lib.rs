@@ -19,6 +19,7 @@ pub mod config;
 mod conn;
 mod control;
 mod core_loop;
+mod demo;
 mod durable;
 pub mod echo;
 pub mod exit;

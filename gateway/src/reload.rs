@@ -5,7 +5,9 @@
 //! - Nobody is disconnected. A connection keeps the certificate that it began with; limits hold from the next thing that is judged.
 //! - What is in force is known: a key that waits for a restart is told at every reload until then.
 
-use crate::config::{Config, Flags, Sources, text};
+use crate::args::ServePlan;
+use crate::config::{Config, text};
+use crate::demo::{self, Demo};
 use crate::tls::{ServerTls, Tickets};
 use crate::token::Verifier;
 use iris_protocol::websocket::Origins;
@@ -47,20 +49,20 @@ impl Reload {
     /// # Errors
     /// Everything that is wrong, in words: keep what is in force.
     pub(crate) fn read(
-        sources: &Sources,
-        flags: Flags,
+        plan: &ServePlan,
         in_force: &Config,
+        demo: Option<&Demo>,
         tickets: &Arc<Tickets>,
     ) -> Result<Self, Vec<String>> {
-        let new = sources.load().map_err(|error| vec![error.to_string()])?;
-        let problems = new.problems(flags).into_iter().chain(new.file_problems());
+        let mut new = plan.sources.load().map_err(|error| vec![error.to_string()])?;
+        new.websocket.origins.extend(demo.into_iter().flat_map(Demo::origins));
+        let problems = new.problems(plan.flags).into_iter().chain(new.file_problems());
         let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
         if !problems.is_empty() {
             return Err(problems);
         }
         let (config, changed, waiting) = merge(in_force, &new);
-        let verifier = Verifier::load(&config.tokens.jwks, config.tokens.policy());
-        let verifier = verifier.map_err(|error| vec![error.to_string()])?;
+        let verifier = demo::verifier(&config.tokens, demo).map_err(|error| vec![error.to_string()])?;
         let files = (&config.tls.certificate, &config.tls.key);
         let needed =
             config.listen.needs_certificate().then(|| ServerTls::load(files.0, files.1, Arc::clone(tickets)));

@@ -15,6 +15,7 @@ use crate::commands::{complain, now};
 use crate::config::{Config, Flags};
 use crate::control::{Control, CoreStats};
 use crate::core_loop::{Core, CoreError, CoreMail, CoreParts, Scheme};
+use crate::demo::{self, Demo};
 use crate::durable::DurableLog;
 use crate::exit::ExitStatus;
 use crate::fatal::die;
@@ -138,18 +139,19 @@ pub fn run(plan: &ServePlan) -> ExitStatus {
     }
 }
 
-fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<(), ServeError> {
+fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<(), ServeError> {
+    let demo = open_demo(&mut config, plan)?;
     let flags = plan.flags;
     let shards = shard_count(&config);
     host::tell(&config, shards);
-    let keys = Keys::new(load_keys(&config)?);
+    let keys = Keys::new(load_keys(&config, demo.as_deref())?);
     let origins = Current::new(load_origins(&config)?);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| ServeError::new(ExitStatus::Failed, format!("cannot take signals: {error}")))?;
     let shown = Arc::new(config.clone());
     let control = Arc::new(Control::default());
     let addresses = AddressTable::new(&config.limits.of_addresses());
-    let (board, admin) = admin::open(&shown, &control, log.clone())?;
+    let (board, admin) = admin::open(&shown, &control, log.clone(), demo.clone())?;
     let mut opened = boot::open(&config, shards, plan)?;
     let tickets = open_tickets(&config)?;
     let tls = load_tls(&config, &tickets)?;
@@ -178,6 +180,7 @@ fn serve(config: Config, plan: &ServePlan, log: Option<LogControl>) -> Result<()
     announce(&bound.addresses);
     let in_force = InForce {
         plan,
+        demo,
         log,
         config,
         keys,
@@ -228,9 +231,19 @@ fn shard_count(config: &Config) -> u16 {
     }
 }
 
-fn load_keys(config: &Config) -> Result<Verifier, ServeError> {
-    Verifier::load(&config.tokens.jwks, config.tokens.policy())
-        .map_err(|error| ServeError::new(ExitStatus::Config, error))
+/// The demo, if it was asked for; its page may connect.
+fn open_demo(config: &mut Config, plan: &ServePlan) -> Result<Option<Arc<Demo>>, ServeError> {
+    if !plan.demo {
+        return Ok(None);
+    }
+    let demo = Demo::of(config).map_err(|error| ServeError::new(ExitStatus::Config, error))?;
+    config.websocket.origins.extend(demo.origins());
+    tracing::warn!("demo: whoever can reach the admin port is given tokens of any user");
+    Ok(Some(Arc::new(demo)))
+}
+
+fn load_keys(config: &Config, demo: Option<&Demo>) -> Result<Verifier, ServeError> {
+    demo::verifier(&config.tokens, demo).map_err(|error| ServeError::new(ExitStatus::Config, error))
 }
 
 /// Keys of session tickets, in the data directory.

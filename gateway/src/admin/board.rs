@@ -9,6 +9,7 @@ use super::tokens::Issuing;
 use crate::asks::{Ask, Asker};
 use crate::config::Config;
 use crate::control::{Control, CoreStats};
+use crate::demo::Demo;
 use crate::logging::LogControl;
 use crate::revocations::Revocations;
 use iris_protocol::UserId;
@@ -32,6 +33,8 @@ pub(crate) struct BoardParts {
     pub(crate) credential: Option<Credential>,
     /// What tokens are issued with; `None`: none are.
     pub(crate) issuing: Option<Issuing>,
+    /// The demo, if there is to be one.
+    pub(crate) demo: Option<Arc<Demo>>,
 }
 
 /// A core as the port sees it.
@@ -148,6 +151,11 @@ impl Board {
     /// What tokens are issued with.
     pub(super) fn issuing(&self) -> Option<&Issuing> {
         self.parts.issuing.as_ref()
+    }
+
+    /// The demo, if there is one.
+    pub(crate) fn demo(&self) -> Option<&Demo> {
+        self.parts.demo.as_deref()
     }
 
     /// When the process started, in seconds since 1970.

@@ -6,6 +6,7 @@ use super::tokens::Issuing;
 use crate::bind::listeners;
 use crate::config::Config;
 use crate::control::Control;
+use crate::demo::Demo;
 use crate::exit::ExitStatus;
 use crate::logging::LogControl;
 use crate::serve::{ServeError, cannot_listen};
@@ -24,6 +25,7 @@ pub(crate) fn open(
     config: &Arc<Config>,
     control: &Arc<Control>,
     log: Option<LogControl>,
+    demo: Option<Arc<Demo>>,
 ) -> Result<(Arc<Board>, Option<SocketAddr>), ServeError> {
     let wrong = |error: String| ServeError::new(ExitStatus::Config, format!("[admin]: {error}"));
     let credential = Credential::of_setting(&config.admin.credential).map_err(wrong)?;
@@ -35,7 +37,7 @@ pub(crate) fn open(
         None => None,
     };
     let (config_shown, control) = (Arc::clone(config), Arc::clone(control));
-    let parts = BoardParts { config: config_shown, control, log, credential, issuing };
+    let parts = BoardParts { config: config_shown, control, log, credential, issuing, demo };
     let board = Arc::new(Board::new(parts));
     let Some(address) = config.admin.listen.0 else { return Ok((board, None)) };
     let (bound, sockets) = listeners(address, 1, BACKLOG).map_err(|error| cannot_listen(address, &error))?;

@@ -93,9 +93,7 @@ pub fn keygen(directory: &Path) -> Result<String, IssueError> {
         Err(JwksError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Jwks::default(),
         Err(source) => return Err(IssueError::Jwks { path: jwks_path, source }),
     };
-    let mut seed = [0; 32];
-    SystemRandom::new().fill(&mut seed).map_err(|_| IssueError::Random)?;
-    let der = [PKCS8_PREFIX.as_slice(), &seed].concat();
+    let der = new_key()?;
     let issuer = Issuer::of_der(&der).ok_or_else(|| IssueError::Key { path: key_path.clone() })?;
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&der));
     let written = secret_file::write_new(&key_path, pem.as_bytes());
@@ -105,6 +103,13 @@ pub fn keygen(directory: &Path) -> Result<String, IssueError> {
     jwks.keys.push(entry);
     replace(&jwks_path, &jwks).map_err(|source| IssueError::File { path: jwks_path, source })?;
     Ok(kid)
+}
+
+/// A new private key, PKCS#8 DER.
+fn new_key() -> Result<Vec<u8>, IssueError> {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).map_err(|_| IssueError::Random)?;
+    Ok([PKCS8_PREFIX.as_slice(), &seed].concat())
 }
 
 /// Replaces the file of public keys in one step.
@@ -128,6 +133,14 @@ impl Issuer {
         let der = PrivatePkcs8KeyDer::from_pem_slice(&pem).ok();
         let issuer = der.and_then(|der| Self::of_der(der.secret_pkcs8_der()));
         issuer.ok_or_else(|| IssueError::Key { path: path.to_owned() })
+    }
+
+    /// A new key that is in no file.
+    ///
+    /// # Errors
+    /// [`IssueError::Random`].
+    pub(crate) fn generate() -> Result<Self, IssueError> {
+        Self::of_der(&new_key()?).ok_or(IssueError::Random)
     }
 
     /// A private key from PKCS#8 DER, version 1 or 2.
