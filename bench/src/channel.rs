@@ -15,6 +15,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Servers whose tickets a client remembers: there is one.
+const TICKETS_MAX: usize = 1;
+
 /// How new channels of one side are made.
 #[derive(Clone)]
 pub enum Security {
@@ -41,6 +44,19 @@ impl Security {
             roots.add(certificate).map_err(|error| BenchError::Tls(error.to_string()))?;
         }
         Ok(Self::TlsClient(Arc::new(client_config(roots))))
+    }
+
+    /// The same for connections that resume the session of an earlier one, where they have its ticket.
+    #[must_use]
+    pub fn resuming(&self) -> Self {
+        match self {
+            Self::TlsClient(config) => {
+                let mut config = ClientConfig::clone(config);
+                config.resumption = rustls::client::Resumption::in_memory_sessions(TICKETS_MAX);
+                Self::TlsClient(Arc::new(config))
+            }
+            Self::Plain | Self::TlsServer(_) => self.clone(),
+        }
     }
 
     /// A channel for a new connection.
@@ -141,6 +157,14 @@ impl Channel {
         match self {
             Self::Plain => true,
             Self::Tls(tls) => !tls.is_handshaking(),
+        }
+    }
+
+    /// True if the handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tls(tls) => tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
     }
 

@@ -74,6 +74,8 @@ enum Pools {
     AsShipped,
     /// Full after a few thousand logins, and without huge pages: what grows then is a connection's.
     Least,
+    /// No more than two tokens are remembered.
+    NoTokens,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,25 @@ impl GatewayPlan {
     #[must_use]
     pub fn with_least_pools(mut self) -> Self {
         self.pools = Pools::Least;
+        self
+    }
+
+    /// With TLS, asked for or not.
+    ///
+    /// # Errors
+    /// As of [`GatewayPlan::new`].
+    pub fn with_tls(mut self) -> Result<Self, BenchError> {
+        self.tls = true;
+        if self.running.as_ref().is_some_and(|running| running.ca.is_none()) {
+            return Err(BenchError::Usage("a running gateway's TLS needs --ca".to_owned()));
+        }
+        Ok(self)
+    }
+
+    /// Without memory for verified tokens: every login is verified.
+    #[must_use]
+    pub fn without_token_cache(mut self) -> Self {
+        self.pools = Pools::NoTokens;
         self
     }
 
@@ -405,6 +426,7 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
     let (tokens, storage) = match plan.pools {
         Pools::AsShipped => ("", ""),
         Pools::Least => ("cache = 512\n", "block_cache = \"1MiB\"\n"),
+        Pools::NoTokens => ("cache = 1\n", ""),
     };
     let mut text = String::new();
     // Writing into a String cannot fail.

@@ -21,6 +21,7 @@ pub mod floor;
 pub mod footprint;
 pub mod framing;
 pub mod gateway;
+pub mod handshakes;
 pub mod hiccup;
 pub mod histogram;
 pub mod host;

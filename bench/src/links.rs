@@ -95,6 +95,11 @@ impl Wires {
         self.ending.push((id, how));
     }
 
+    /// True if a connection's handshake resumed an earlier session.
+    pub fn is_resumed(&self, id: LinkId) -> bool {
+        self.links.get(id.0).is_some_and(|link| link.channel.is_resumed())
+    }
+
     /// Takes the unfinished frame of a connection; [`Wires::put_partial`] gives it back.
     pub fn take_partial(&mut self, id: LinkId) -> Vec<u8> {
         self.links.get_mut(id.0).map(|link| std::mem::take(&mut link.partial)).unwrap_or_default()

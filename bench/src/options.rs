@@ -36,6 +36,8 @@ pub enum Command {
     Soak(SoakArgs),
     /// All devices lose their connections at once and come back: how long until the last is served.
     Storm(StormArgs),
+    /// What a login over TLS costs, full and resumed, beside a bare handshake and one verification of a token.
+    Handshakes(HandshakesArgs),
     /// Compare two reports.
     Compare(CompareArgs),
     /// The server side of a floor; started by the other commands.
@@ -424,6 +426,26 @@ pub struct StormArgs {
     #[arg(long, default_value_t = 1_000.0)]
     pub connect_rate: f64,
     /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `handshakes`.
+#[derive(Clone, Debug, Args)]
+pub struct HandshakesArgs {
+    /// Devices, each of another user.
+    #[arg(long, default_value_t = 1_000)]
+    pub devices: u32,
+    /// Logins that are measured, of each kind.
+    #[arg(long, default_value_t = 10_000)]
+    pub logins: u32,
+    /// Logins on their way at the same time.
+    #[arg(long, default_value_t = 32)]
+    pub at_once: u32,
+    /// The gateway; it speaks TLS.
     #[command(flatten)]
     pub gateway: GatewayArgs,
     /// Where and how to report.
