@@ -7,6 +7,8 @@
 //! - Plaintext is never put on the wire by a TLS channel: what cannot be encrypted yet waits inside rustls.
 //! - A server's certificate is always verified against the one authority that was given.
 
+mod tickets;
+
 use crate::error::BenchError;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::pem::PemObject;
@@ -14,9 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Servers whose tickets a client remembers: there is one.
-const TICKETS_MAX: usize = 1;
+use tickets::Tickets;
 
 /// How new channels of one side are made.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Security {
         match self {
             Self::TlsClient(config) => {
                 let mut config = ClientConfig::clone(config);
-                config.resumption = rustls::client::Resumption::in_memory_sessions(TICKETS_MAX);
+                config.resumption = rustls::client::Resumption::store(Arc::new(Tickets::default()));
                 Self::TlsClient(Arc::new(config))
             }
             Self::Plain | Self::TlsServer(_) => self.clone(),
