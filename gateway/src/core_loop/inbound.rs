@@ -10,7 +10,7 @@ use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
 use crate::framing::{Cut, CutError, Framing};
 use crate::gate::{Shown, TokenGate};
-use crate::tls::TlsConn;
+use crate::tls::{TlsConn, TlsState};
 use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
 use bytes::Bytes;
@@ -44,8 +44,9 @@ impl Core {
         let mut plain = std::mem::take(&mut self.scratch);
         plain.clear();
         let outcome = link.conn.receive(bytes, &mut link.sealed, |part| plain.extend_from_slice(part));
-        let answered = !link.sealed.is_empty();
-        if answered {
+        // A ticket alone can wait for the answer to the Hello, and leave in the same send.
+        let only_ticket = state.phase == Phase::Login && matches!(outcome, Ok(TlsState::Open));
+        if !link.sealed.is_empty() && !only_ticket {
             self.mark_dirty(conn);
         }
         if !plain.is_empty() {

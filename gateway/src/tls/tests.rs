@@ -4,8 +4,12 @@ use super::conn::LEFTOVER_BYTES_MAX;
 use super::{ServerTls, ServerTlsError, Tickets, TlsConn, TlsError, TlsState, selfsigned};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::{cipher_suite::TLS13_AES_256_GCM_SHA384, default_provider};
-use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, HandshakeKind, RootCertStore};
+use rustls::crypto::ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
+use rustls::crypto::ring::default_provider;
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionTrafficSecrets, HandshakeKind, RootCertStore,
+    SupportedCipherSuite,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
@@ -22,13 +26,17 @@ fn server() -> (ServerTls, Arc<ClientConfig>) {
 }
 
 fn server_and_client() -> (ServerTls, ClientConfig) {
+    server_and_client_with(vec![TLS13_AES_256_GCM_SHA384])
+}
+
+fn server_and_client_with(cipher_suites: Vec<SupportedCipherSuite>) -> (ServerTls, ClientConfig) {
     let folder = tempfile::tempdir().unwrap();
     selfsigned::write(folder.path(), &["iris.test".to_owned()]).unwrap();
     let at = |name: &str| folder.path().join(name);
     let tls = load(&at("server.pem"), &at("server.key")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(at("ca.pem")).unwrap()).unwrap();
-    let provider = CryptoProvider { cipher_suites: vec![TLS13_AES_256_GCM_SHA384], ..default_provider() };
+    let provider = CryptoProvider { cipher_suites, ..default_provider() };
     let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     (tls, builder.with_root_certificates(roots).with_no_client_auth())
@@ -528,4 +536,13 @@ fn heap_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmData:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// Proves: G-TLS-1 (the server chooses the cipher: the one that costs it least, in whatever order a client has them).
+/// Seen to fail when: `ignore_client_order` is not set.
+#[test]
+fn the_server_chooses_the_cipher() {
+    let (tls, config) = server_and_client_with(vec![TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256]);
+    let link = Link::open(&tls, &Arc::new(config));
+    assert_eq!(link.client.negotiated_cipher_suite(), Some(TLS13_AES_128_GCM_SHA256));
 }
