@@ -31,12 +31,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to answer a signal with its statistics.
 const STATS_PATIENCE: Duration = Duration::from_secs(5);
 /// Limits that no load of a bench is meant to meet, by their key in the configuration's `[limits]`.
-const RAISED: &[(&str, u32)] = &[
-    ("sends_per_second", 1_000_000),
-    ("sends_burst", 1_000_000),
-    ("unauthenticated_per_address", 10_000),
-    ("handshakes_per_second_per_address", 10_000),
-];
+const RAISED: &[(&str, u32)] = &[("sends_per_second", 1_000_000), ("sends_burst", 1_000_000)];
+/// Limits of addresses that a load from few addresses would meet.
+const RAISED_OF_ADDRESSES: &[(&str, u32)] =
+    &[("unauthenticated_per_address", 10_000), ("handshakes_per_second_per_address", 10_000)];
 /// A gateway's log, in its temporary directory.
 const LOG_FILE: &str = "gateway.log";
 /// What is told of a gateway's log when it fails, in bytes.
@@ -65,6 +63,7 @@ pub struct GatewayPlan {
     /// What its acknowledgements promise.
     pub durability: DurabilityArg,
     pools: Pools,
+    address_limits: bool,
     running: Option<Running>,
 }
 
@@ -115,8 +114,16 @@ impl GatewayPlan {
             });
         }
         let data_dir = data_dir(args.data_dir.as_ref());
-        let pools = Pools::AsShipped;
-        Ok(Self { program, tls: args.tls, shards, data_dir, durability: args.durability, pools, running })
+        Ok(Self {
+            program,
+            tls: args.tls,
+            shards,
+            data_dir,
+            durability: args.durability,
+            pools: Pools::AsShipped,
+            address_limits: false,
+            running,
+        })
     }
 
     /// With pools that are full before a measurement of memory begins.
@@ -138,6 +145,13 @@ impl GatewayPlan {
         Ok(self)
     }
 
+    /// With the limits of addresses as shipped: every honest device has an address of its own.
+    #[must_use]
+    pub fn with_address_limits(mut self) -> Self {
+        self.address_limits = true;
+        self
+    }
+
     /// Without memory for verified tokens: every login is verified.
     #[must_use]
     pub fn without_token_cache(mut self) -> Self {
@@ -148,6 +162,12 @@ impl GatewayPlan {
     /// True if conversations of the load may have a past.
     pub fn is_running_already(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// The limits that are raised for the load.
+    fn raised(&self) -> impl Iterator<Item = &'static (&'static str, u32)> {
+        let of_addresses = if self.address_limits { &[] } else { RAISED_OF_ADDRESSES };
+        RAISED.iter().chain(of_addresses)
     }
 
     /// "plain" or "tls".
@@ -287,6 +307,11 @@ impl ServerStats {
         stats.get("stats")?.as_bool()?.then_some(())?;
         let totals = stats.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?)));
         Some(Self(totals.collect()))
+    }
+
+    /// A total, or what a gauge shows now; `None` if this gateway does not count it.
+    pub fn total(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
     }
 
     /// By how much a total grew since `before`; `None` if this gateway does not count it.
@@ -448,7 +473,7 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
         key("jwks.json"),
         plan.durability.name(),
     );
-    for (name, value) in RAISED {
+    for (name, value) in plan.raised() {
         let _ = writeln!(text, "{name} = {value}");
     }
     text
@@ -468,7 +493,7 @@ pub fn describe(plan: &GatewayPlan, report: &mut Report) {
     report.text("server.transport", plan.transport());
     report.count("server.shards", u64::from(plan.shards));
     if !plan.is_running_already() {
-        for (name, value) in RAISED {
+        for (name, value) in plan.raised() {
             report.count(&format!("limits.raised.{name}"), u64::from(*value));
         }
     }

@@ -25,6 +25,7 @@ pub mod handshakes;
 pub mod hiccup;
 pub mod histogram;
 pub mod host;
+pub mod hostile;
 pub mod latency;
 pub mod ledger;
 pub mod links;

@@ -3,6 +3,7 @@
 //! Invariants
 //! - Nothing here checks more than a single value; relations between values are `plan`'s.
 
+use crate::hostile::Attack;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub enum Command {
     Storm(StormArgs),
     /// What a login over TLS costs, full and resumed, beside a bare handshake and one verification of a token.
     Handshakes(HandshakesArgs),
+    /// Latency of honest users before, during and after attacks by many connections from many addresses.
+    Hostile(HostileArgs),
     /// Compare two reports.
     Compare(CompareArgs),
     /// The server side of a floor; started by the other commands.
@@ -451,6 +454,48 @@ pub struct HandshakesArgs {
     /// Where and how to report.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `hostile`.
+#[derive(Clone, Debug, Args)]
+pub struct HostileArgs {
+    /// Messages a second of the honest users, all pairs together.
+    #[arg(long, default_value_t = 2_000.0)]
+    pub rate: f64,
+    /// Which attacks, one after the other; by default all.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub attack: Vec<Attack>,
+    /// Connections of an attack at the same time, at most.
+    #[arg(long, default_value_t = 10_000)]
+    pub attackers: u32,
+    /// Addresses that they come from.
+    #[arg(long, default_value_t = 1_000)]
+    pub addresses: u32,
+    /// New connections of an attack a second.
+    #[arg(long, default_value_t = 2_000.0)]
+    pub attack_rate: f64,
+    /// How long an attack lasts before honest users are measured.
+    #[arg(long, default_value = "6s", value_parser = duration)]
+    pub siege: Duration,
+    /// The 99th percentile under attack may be so many times that before; the run fails above it.
+    #[arg(long, default_value_t = 2.0)]
+    pub ratio_max: f64,
+    /// The load of the honest users.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// The gateway; it speaks TLS.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl HostileArgs {
+    /// The attacks asked for.
+    pub fn attacks(&self) -> Vec<Attack> {
+        if self.attack.is_empty() { Attack::ALL.to_vec() } else { self.attack.clone() }
+    }
 }
 
 /// `compare`.

@@ -10,7 +10,7 @@ use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKi
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
 use crate::report::Report;
-use crate::{compare, handshakes, latency, memory, rate, soak, storm};
+use crate::{compare, handshakes, hostile, latency, memory, rate, soak, storm};
 use std::time::Duration;
 
 /// Runs a command.
@@ -27,6 +27,7 @@ pub fn run(options: Options) -> Result<(), BenchError> {
         Command::Soak(args) => soak::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Handshakes(args) => handshakes::run(&args),
+        Command::Hostile(args) => hostile::run(&args),
         Command::Compare(args) => compare::run(&args),
     }
 }

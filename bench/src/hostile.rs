@@ -1,0 +1,162 @@
+//! `hostile`: what attackers do to the latency of honest users. The same load is measured before, under each attack, and
+//! after; the attackers connect from addresses of their own, as many connections as the limits let them.
+//!
+//! Invariants
+//! - The gateway's limits by address are as shipped; only what honest users need is raised, and the report says so.
+//! - Honest messages are verified in every phase: an attack that costs one fails the run.
+
+mod attack;
+
+pub use attack::Attack;
+
+use crate::drive::{self, Driven, Nobody, Target};
+use crate::error::BenchError;
+use crate::footprint::{self, Reading};
+use crate::gateway::{Credential, Gateway, GatewayPlan, Keyring};
+use crate::host;
+use crate::options::HostileArgs;
+use crate::output::{Progress, publish};
+use crate::plan::TrafficPlan;
+use crate::report::Report;
+use attack::{Siege, Size, Toll};
+use std::time::Duration;
+
+/// Until what an attack left behind is gone: its last connections wait for the login deadline.
+const SETTLE: Duration = Duration::from_secs(8);
+
+/// Attacks.
+///
+/// # Errors
+/// The run could not be completed, or [`BenchError::Verdict`] if honest users lost messages, suffered more than the limit,
+/// or the gateway did not come back to what it held before.
+pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
+    if args.attackers == 0 || args.addresses == 0 || args.attack_rate <= 0.0 {
+        return Err(BenchError::Usage("allowed: --attackers, --addresses, --attack-rate above 0".to_owned()));
+    }
+    let server = GatewayPlan::new(&args.gateway)?.with_tls()?.with_address_limits();
+    let plan = TrafficPlan::new(&args.traffic, args.rate)?;
+    let progress = Progress::new();
+    progress.say("making keys and tokens");
+    let keys = Keyring::new(&server, plan.pairs * 2)?;
+    let mut gateway = Gateway::start(&server, &keys)?;
+    let mut honest = Honest {
+        plan: &plan,
+        credentials: &keys.credentials,
+        target: Target::of(&gateway, &server),
+        report: Report::new("hostile"),
+        verdict: Vec::new(),
+    };
+    attack_all(&mut honest, args, &mut gateway).map_err(|error| gateway.explain(error))?;
+    let Honest { mut report, verdict, .. } = honest;
+    gateway.stop()?;
+    report.number("rate", plan.rate);
+    report.count("users", u64::from(plan.pairs) * 2);
+    report.count("attackers", u64::from(args.attackers));
+    report.count("attackers.addresses", u64::from(args.addresses));
+    report.number("attackers.per_second", args.attack_rate);
+    crate::gateway::describe(&server, &mut report);
+    host::describe(&mut report);
+    report.text("verdict", if verdict.is_empty() { "good" } else { "bad" });
+    publish(&report, &[], plan.span.duration, &args.output)?;
+    if verdict.is_empty() { Ok(()) } else { Err(BenchError::Verdict(verdict.join("; "))) }
+}
+
+/// What the gateway holds when nobody attacks.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    private_dirty: u64,
+    descriptors: u64,
+    connections: u64,
+}
+
+impl Held {
+    fn of(gateway: &mut Gateway) -> Result<Self, BenchError> {
+        let Some(pid) = gateway.pid else {
+            return Err(BenchError::Usage("a running gateway under attack needs --pid".to_owned()));
+        };
+        let connections = gateway.stats().and_then(|stats| stats.total("connections")).unwrap_or(0);
+        let private_dirty = Reading::of(pid)?.private_dirty;
+        Ok(Self { private_dirty, descriptors: footprint::descriptors(pid)?, connections })
+    }
+}
+
+/// The honest load, measured again and again, and what was found so far.
+struct Honest<'a> {
+    plan: &'a TrafficPlan,
+    credentials: &'a [Credential],
+    target: Target,
+    report: Report,
+    verdict: Vec<String>,
+}
+
+impl Honest<'_> {
+    fn measure(&mut self, name: &str) -> Result<(), BenchError> {
+        let driven = drive::drive(self.plan, &self.target, self.credentials, &mut Nobody)?;
+        self.target.fresh = false;
+        describe(name, &driven, &mut self.report);
+        self.verdict.extend(driven.tally.verdict(true).map(|complaint| format!("{name}: {complaint}")));
+        Ok(())
+    }
+
+    fn measure_under(&mut self, attack: Attack, args: &HostileArgs) -> Result<(), BenchError> {
+        let size =
+            Size { connections: args.attackers, addresses: args.addresses, per_second: args.attack_rate };
+        let siege = Siege::begin(attack, size, self.target.address, &self.target.security)?;
+        std::thread::sleep(args.siege);
+        let measured = self.measure(attack.name());
+        let toll = siege.end();
+        measured?;
+        describe_toll(attack, toll?, &mut self.report);
+        let key = format!("ratio.{}_p99", attack.name());
+        let under = format!("{}.delivery.p99_us", attack.name());
+        self.report.ratio(&key, &under, "before.delivery.p99_us");
+        if self.report.value(&key).is_some_and(|ratio| ratio > args.ratio_max) {
+            self.verdict.push(format!(
+                "{}: p99 is more than {} times that before",
+                attack.name(),
+                args.ratio_max
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn attack_all(honest: &mut Honest<'_>, args: &HostileArgs, gateway: &mut Gateway) -> Result<(), BenchError> {
+    // The first load links devices and fills pools: the second one is what is compared with.
+    honest.measure("warm")?;
+    honest.measure("before")?;
+    let before = Held::of(gateway)?;
+    for attack in args.attacks() {
+        honest.measure_under(attack, args)?;
+    }
+    std::thread::sleep(SETTLE);
+    let after = Held::of(gateway)?;
+    honest.measure("after")?;
+    let report = &mut honest.report;
+    report.ratio("ratio.after_p99", "after.delivery.p99_us", "before.delivery.p99_us");
+    report.count("held.before.private_dirty_bytes", before.private_dirty);
+    report.count("held.after.private_dirty_bytes", after.private_dirty);
+    report.count("held.before.descriptors", before.descriptors);
+    report.count("held.after.descriptors", after.descriptors);
+    report.count("held.after.connections", after.connections);
+    if after.connections > 0 {
+        honest.verdict.push(format!("{} connections of attackers were left", after.connections));
+    }
+    Ok(())
+}
+
+fn describe(name: &str, driven: &Driven, report: &mut Report) {
+    report.summary(&format!("{name}.delivery"), driven.tally.delivery.summary());
+    report.number(&format!("{name}.login_s"), driven.login.as_secs_f64());
+    report.count(&format!("{name}.delivered"), driven.tally.delivered);
+    report.count(&format!("{name}.disconnects"), driven.tally.disconnects);
+    report.number(&format!("{name}.steal_percent"), driven.cost.steal_percent);
+}
+
+fn describe_toll(attack: Attack, toll: Toll, report: &mut Report) {
+    let name = attack.name();
+    report.count(&format!("{name}.attackers.begun"), toll.begun);
+    report.count(&format!("{name}.attackers.opened"), toll.opened);
+    report.count(&format!("{name}.attackers.ended_by_server"), toll.ended_by_server);
+    report.count(&format!("{name}.attackers.most"), toll.most);
+}
