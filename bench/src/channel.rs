@@ -8,6 +8,7 @@
 //! - A server's certificate is always verified against the one authority that was given.
 
 mod tickets;
+mod websocket;
 
 use crate::error::BenchError;
 use rustls::crypto::CryptoProvider;
@@ -18,7 +19,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tickets::Tickets;
+use websocket::WebSocketEnd;
+
+/// Channels made so far: each masks in its own way.
+static CHANNELS: AtomicU64 = AtomicU64::new(0);
 
 /// How new channels of one side are made.
 #[derive(Clone)]
@@ -29,6 +35,8 @@ pub enum Security {
     TlsClient(Arc<ClientConfig>),
     /// TLS, as the side that accepts.
     TlsServer(Arc<ServerConfig>),
+    /// WebSocket inside one of the others, as the side that connects.
+    WebSocketClient(Box<Security>),
 }
 
 impl Security {
@@ -57,7 +65,23 @@ impl Security {
                 config.resumption = rustls::client::Resumption::store(Arc::new(Tickets::default()));
                 Self::TlsClient(Arc::new(config))
             }
+            Self::WebSocketClient(inner) => Self::WebSocketClient(Box::new(inner.resuming())),
             Self::Plain | Self::TlsServer(_) => self.clone(),
+        }
+    }
+
+    /// WebSocket inside this.
+    #[must_use]
+    pub fn with_websocket(self) -> Self {
+        Self::WebSocketClient(Box::new(self))
+    }
+
+    /// The same without WebSocket around it.
+    #[must_use]
+    pub fn without_websocket(&self) -> Self {
+        match self {
+            Self::WebSocketClient(inner) => Self::clone(inner),
+            Self::Plain | Self::TlsClient(_) | Self::TlsServer(_) => self.clone(),
         }
     }
 
@@ -79,14 +103,24 @@ impl Security {
                 let server = ServerConnection::new(Arc::clone(config)).map_err(failed)?;
                 Channel::Tls(Box::new(server.into()))
             }
+            Self::WebSocketClient(inner) => {
+                let number = CHANNELS.fetch_add(1, Ordering::Relaxed);
+                Channel::WebSocket(Box::new((inner.channel()?, WebSocketEnd::new(number))))
+            }
         })
     }
 
-    /// "plain" or "tls", for reports.
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain)
+    }
+
+    /// "plain", "tls", "websocket" or "websocket over tls", for reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::TlsClient(_) | Self::TlsServer(_) => "tls",
+            Self::WebSocketClient(inner) if inner.is_plain() => "websocket",
+            Self::WebSocketClient(_) => "websocket over tls",
         }
     }
 }
@@ -155,6 +189,8 @@ pub enum Channel {
     Plain,
     /// TLS 1.3.
     Tls(Box<Connection>),
+    /// WebSocket inside another one.
+    WebSocket(Box<(Channel, WebSocketEnd)>),
 }
 
 impl Channel {
@@ -163,6 +199,7 @@ impl Channel {
         match self {
             Self::Plain => true,
             Self::Tls(tls) => !tls.is_handshaking(),
+            Self::WebSocket(websocket) => websocket.1.is_open(),
         }
     }
 
@@ -171,6 +208,7 @@ impl Channel {
         match self {
             Self::Plain => false,
             Self::Tls(tls) => tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            Self::WebSocket(websocket) => websocket.0.is_resumed(),
         }
     }
 
@@ -190,6 +228,18 @@ impl Channel {
                 return Ok(());
             }
             Self::Tls(tls) => tls,
+            Self::WebSocket(websocket) => {
+                let (inner, end) = &mut **websocket;
+                let (mut bytes, mut answers) = (Vec::new(), Vec::new());
+                inner.open(received, &mut bytes, wire)?;
+                if inner.is_open() {
+                    end.ask(&mut answers);
+                }
+                if !bytes.is_empty() {
+                    end.receive(&bytes, plain, &mut answers)?;
+                }
+                return if answers.is_empty() { Ok(()) } else { inner.seal(&answers, wire) };
+            }
         };
         let failed = |error: &dyn std::fmt::Display| BenchError::Tls(error.to_string());
         while !received.is_empty() {
@@ -213,6 +263,12 @@ impl Channel {
                 tls.writer().write_all(plain).map_err(|error| BenchError::Tls(error.to_string()))?;
                 self.drain(wire)?;
             }
+            Self::WebSocket(websocket) => {
+                let (inner, end) = &mut **websocket;
+                let mut messages = Vec::new();
+                end.send(plain, &mut messages)?;
+                inner.seal(&messages, wire)?;
+            }
         }
         Ok(())
     }
@@ -222,9 +278,21 @@ impl Channel {
     /// # Errors
     /// rustls refused it.
     pub fn drain(&mut self, wire: &mut Vec<u8>) -> Result<(), BenchError> {
-        if let Self::Tls(tls) = self {
-            while tls.wants_write() {
-                tls.write_tls(wire).map_err(|error| BenchError::Tls(error.to_string()))?;
+        match self {
+            Self::Plain => {}
+            Self::Tls(tls) => {
+                while tls.wants_write() {
+                    tls.write_tls(wire).map_err(|error| BenchError::Tls(error.to_string()))?;
+                }
+            }
+            Self::WebSocket(websocket) => {
+                let (inner, end) = &mut **websocket;
+                inner.drain(wire)?;
+                if inner.is_open() {
+                    let mut request = Vec::new();
+                    end.ask(&mut request);
+                    inner.seal(&request, wire)?;
+                }
             }
         }
         Ok(())

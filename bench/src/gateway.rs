@@ -55,7 +55,7 @@ pub struct Credential {
 #[derive(Clone, Debug)]
 pub struct GatewayPlan {
     program: PathBuf,
-    tls: bool,
+    transport: Transport,
     /// Its shards.
     pub shards: u16,
     /// Where its data directory is made.
@@ -65,6 +65,24 @@ pub struct GatewayPlan {
     pools: Pools,
     address_limits: bool,
     running: Option<Running>,
+}
+
+/// What clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Transport {
+    websocket: bool,
+    tls: bool,
+}
+
+impl Transport {
+    fn name(self) -> &'static str {
+        match (self.websocket, self.tls) {
+            (false, false) => "plain",
+            (false, true) => "tls",
+            (true, false) => "websocket",
+            (true, true) => "websocket over tls",
+        }
+    }
 }
 
 /// How large the gateway's bounded pools (cached tokens, cached blocks) are.
@@ -116,7 +134,7 @@ impl GatewayPlan {
         let data_dir = data_dir(args.data_dir.as_ref());
         Ok(Self {
             program,
-            tls: args.tls,
+            transport: Transport { websocket: args.websocket, tls: args.tls },
             shards,
             data_dir,
             durability: args.durability,
@@ -138,7 +156,7 @@ impl GatewayPlan {
     /// # Errors
     /// As of [`GatewayPlan::new`].
     pub fn with_tls(mut self) -> Result<Self, BenchError> {
-        self.tls = true;
+        self.transport.tls = true;
         if self.running.as_ref().is_some_and(|running| running.ca.is_none()) {
             return Err(BenchError::Usage("a running gateway's TLS needs --ca".to_owned()));
         }
@@ -170,14 +188,14 @@ impl GatewayPlan {
         RAISED.iter().chain(of_addresses)
     }
 
-    /// "plain" or "tls".
-    pub fn transport(&self) -> &'static str {
-        if self.tls { "tls" } else { "plain" }
+    /// What clients speak, inside TLS or not.
+    fn framed(&self, security: Security) -> Security {
+        if self.transport.websocket { security.with_websocket() } else { security }
     }
 
     /// True if clients speak TLS.
     pub fn is_tls(&self) -> bool {
-        self.tls
+        self.transport.tls
     }
 
     fn call(&self, arguments: &[&str]) -> Result<(), BenchError> {
@@ -294,6 +312,8 @@ impl Started {
 struct Ready {
     listen: Option<SocketAddr>,
     plaintext: Option<SocketAddr>,
+    websocket: Option<SocketAddr>,
+    websocket_plaintext: Option<SocketAddr>,
 }
 
 /// A gateway's statistics line: totals since its start by name, all shards together.
@@ -327,8 +347,12 @@ impl Gateway {
     /// It did not become ready; the end of its log is in the error.
     pub fn start(plan: &GatewayPlan, keys: &Keyring) -> Result<Self, BenchError> {
         if let Some(running) = &plan.running {
-            let security =
-                running.ca.as_deref().filter(|_| plan.tls).map_or(Ok(Security::Plain), Security::trusting)?;
+            let security = running
+                .ca
+                .as_deref()
+                .filter(|_| plan.transport.tls)
+                .map_or(Ok(Security::Plain), Security::trusting)?;
+            let security = plan.framed(security);
             return Ok(Self { started: None, address: running.address, security, pid: running.pid });
         }
         let directory = tempfile::Builder::new()
@@ -338,7 +362,9 @@ impl Gateway {
         let keys = keys.directory.as_ref().map_or(directory.path(), TempDir::path).to_owned();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (process, address) = launch(plan, directory.path(), &keys, any)?;
-        let security = if plan.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
+        let security =
+            if plan.transport.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
+        let security = plan.framed(security);
         let pid = Some(process.pid());
         let started = Started { process, directory, plan: plan.clone(), keys };
         Ok(Self { started: Some(started), address, security, pid })
@@ -420,7 +446,7 @@ fn launch(
     let log = log.map_err(BenchError::io(log_path.display().to_string()))?;
     let mut command = Command::new(&plan.program);
     command.arg("serve").arg("--config").arg(&config);
-    if !plan.tls {
+    if !plan.transport.tls {
         command.arg("--insecure-plaintext");
     }
     if plan.pools == Pools::Least {
@@ -428,7 +454,7 @@ fn launch(
         command.env("MIMALLOC_ALLOW_THP", "0");
     }
     let mut process = Process::start(command, "iris-gateway", Some(log))?;
-    let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.tls));
+    let ready = process.line(START_PATIENCE).and_then(|line| ready_address(&line, plan.transport));
     let address = ready.map_err(|error| explain(error, &log_path))?;
     Ok((process, address))
 }
@@ -453,12 +479,16 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
         Pools::Least => ("cache = 512\n", "block_cache = \"1MiB\"\n"),
         Pools::NoTokens => ("cache = 1\n", ""),
     };
+    // One transport alone is listened on.
+    let at = |websocket: bool, tls: bool| {
+        if plan.transport == (Transport { websocket, tls }) { listen.to_string() } else { String::new() }
+    };
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write!(
         text,
         "[server]\ndata_dir = {}\nshards = {}\n\n\
-         [listen]\ntls = \"{}\"\nplaintext = \"{}\"\nwebsocket = \"\"\n\n\
+         [listen]\ntls = \"{}\"\nplaintext = \"{}\"\nwebsocket = \"{}\"\nwebsocket_plaintext = \"{}\"\n\n\
          [tls]\ncertificate = {}\nkey = {}\n\n\
          [tokens]\njwks = {}\naudience = \"iris\"\nissuer = \"iris\"\n{tokens}\n\
          [admin]\nlisten = \"\"\n\n\
@@ -466,8 +496,10 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
          [limits]\n",
         quoted(&directory.join("data")),
         plan.shards,
-        if plan.tls { listen.to_string() } else { "127.0.0.1:0".to_owned() },
-        if plan.tls { String::new() } else { listen.to_string() },
+        at(false, true),
+        at(false, false),
+        at(true, true),
+        at(true, false),
         key("server.pem"),
         key("server.key"),
         key("jwks.json"),
@@ -479,18 +511,23 @@ fn configuration(plan: &GatewayPlan, directory: &Path, keys: &Path, listen: Sock
     text
 }
 
-fn ready_address(line: &str, tls: bool) -> Result<SocketAddr, BenchError> {
+fn ready_address(line: &str, transport: Transport) -> Result<SocketAddr, BenchError> {
     let failed = |problem: String| BenchError::Child { program: "iris-gateway".to_owned(), problem };
     let ready: Ready = serde_json::from_str(line)
         .map_err(|error| failed(format!("printed {line:?} instead of its address: {error}")))?;
-    let address = if tls { ready.listen } else { ready.plaintext };
+    let address = match (transport.websocket, transport.tls) {
+        (false, true) => ready.listen,
+        (false, false) => ready.plaintext,
+        (true, true) => ready.websocket,
+        (true, false) => ready.websocket_plaintext,
+    };
     address.ok_or_else(|| failed(format!("does not listen on the transport asked for: {line}")))
 }
 
 /// Puts the gateway's settings and the raised limits into a report.
 pub fn describe(plan: &GatewayPlan, report: &mut Report) {
     report.text("server.durability", plan.durability.name());
-    report.text("server.transport", plan.transport());
+    report.text("server.transport", plan.transport.name());
     report.count("server.shards", u64::from(plan.shards));
     if !plan.is_running_already() {
         for (name, value) in plan.raised() {

@@ -250,6 +250,9 @@ pub struct GatewayArgs {
     /// TLS 1.3 instead of plain TCP.
     #[arg(long)]
     pub tls: bool,
+    /// WebSocket instead of frames with a length before them.
+    #[arg(long)]
+    pub websocket: bool,
     /// The gateway's shards; by default one for each core.
     #[arg(long)]
     pub shards: Option<u16>,

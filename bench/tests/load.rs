@@ -260,6 +260,7 @@ fn load(breach: Breach, drain: Duration) -> Driven {
     let gateway = GatewayPlan::new(&GatewayArgs {
         gateway: None,
         tls: false,
+        websocket: false,
         shards: None,
         data_dir: None,
         durability: DurabilityArg::Os,

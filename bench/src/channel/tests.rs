@@ -43,3 +43,34 @@ fn an_unknown_certificate_is_refused() {
     client.drain(&mut wire).unwrap();
     assert!(exchange(&mut client, &mut server, wire).is_err());
 }
+
+/// Frames go through a WebSocket end as masked messages and come back with their prefixes, pings are answered, and nothing
+/// but the request is sent before the upgrade.
+/// Seen to fail when: `receive` forgets what came behind the answer's head, or `encode` gets no mask.
+#[test]
+fn frames_travel_as_messages() {
+    use iris_protocol::websocket::{Event, Opcode, PATH, Reader, Role, SUBPROTOCOL, upgrade, write};
+    let mut client = Security::Plain.with_websocket().channel().unwrap();
+    let mut wire = Vec::new();
+    client.drain(&mut wire).unwrap();
+    assert!(wire.starts_with(b"GET /v1/connect HTTP/1.1\r\n") && !client.is_open());
+    let rules = upgrade::Rules { path: Some(PATH), subprotocol: Some(SUBPROTOCOL), origins: None };
+    let mut answer = upgrade::read_request(&wire, &rules).unwrap().unwrap().answer;
+    write::encode(Opcode::Binary, b"from the server", None, &mut answer);
+    write::encode(Opcode::Ping, b"?", None, &mut answer);
+    let (mut frames, mut answers) = (Vec::new(), Vec::new());
+    for byte in answer {
+        client.open(&[byte], &mut frames, &mut answers).unwrap();
+    }
+    assert!(client.is_open());
+    assert_eq!(frames, [&15_u32.to_be_bytes()[..], b"from the server"].concat());
+    client
+        .seal(&[&2_u32.to_be_bytes()[..], b"ab", &1_u32.to_be_bytes(), b"c"].concat(), &mut answers)
+        .unwrap();
+    let (mut reader, mut rest, mut seen) = (Reader::new(Role::Server, false), &answers[..], Vec::new());
+    while let Some(event) = reader.next(&mut rest, 100).unwrap() {
+        seen.push(event);
+    }
+    let bytes = bytes::Bytes::from_static;
+    assert_eq!(seen, [Event::Pong(bytes(b"?")), Event::Binary(bytes(b"ab")), Event::Binary(bytes(b"c"))]);
+}

@@ -17,12 +17,16 @@ fn tokens_are_read_by_line() {
 /// The address of the transport that was asked for is taken from the line that says ready.
 /// Seen to fail when: the TLS address is taken for both.
 #[test]
-fn the_ready_line_names_both_addresses() {
-    let line = r#"{"ready":true,"listen":"127.0.0.1:7443","plaintext":"127.0.0.1:7445","pid":9}"#;
-    assert_eq!(ready_address(line, true).unwrap().port(), 7443);
-    assert_eq!(ready_address(line, false).unwrap().port(), 7445);
-    assert!(ready_address(r#"{"ready":true,"listen":"127.0.0.1:7443","plaintext":null}"#, false).is_err());
-    assert!(ready_address("listening", true).is_err());
+fn the_ready_line_names_every_address() {
+    let line = r#"{"ready":true,"listen":"127.0.0.1:7443","plaintext":"127.0.0.1:7445","websocket":"127.0.0.1:7444",
+        "websocket_plaintext":"127.0.0.1:7446","pid":9}"#;
+    let ports = [(false, true, 7443), (false, false, 7445), (true, true, 7444), (true, false, 7446)];
+    for (websocket, tls, port) in ports {
+        assert_eq!(ready_address(line, Transport { websocket, tls }).unwrap().port(), port);
+    }
+    let plain = Transport { websocket: false, tls: false };
+    assert!(ready_address(r#"{"ready":true,"listen":"127.0.0.1:7443","plaintext":null}"#, plain).is_err());
+    assert!(ready_address("listening", plain).is_err());
 }
 
 /// What a gateway did between two of its lines; a figure that it does not count is none.
