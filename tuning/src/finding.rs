@@ -53,6 +53,17 @@ pub enum Remedy {
     Advice(String),
 }
 
+impl Remedy {
+    /// The kernel's file (without the leading slash; may hold a `*`) and what to write into it; `None` if it is no file.
+    pub fn setting(&self) -> Option<(String, &str)> {
+        match self {
+            Self::Sysctl { key, value } => Some((format!("proc/sys/{}", key.replace('.', "/")), value)),
+            Self::Kernel { path, value } => Some((path.clone(), value)),
+            Self::OpenFiles(_) | Self::LockedBytes(_) | Self::Advice(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -118,6 +118,21 @@ impl Host {
         names
     }
 
+    /// Writes a setting; a name of the path that ends with `*` stands for all that begin so and have the rest of the path.
+    ///
+    /// # Errors
+    /// The system's, of the first file that refuses.
+    pub(crate) fn write(&self, path: &str, value: &str) -> io::Result<()> {
+        assert!(!path.starts_with('/'), "{path} would leave the root");
+        let Some((before, after)) = path.split_once('*') else {
+            return fs::write(self.root.join(path), value);
+        };
+        let (directory, begin) = before.rsplit_once('/').unwrap_or(("", before));
+        let names = self.names(directory).into_iter().filter(|name| name.starts_with(begin));
+        let files = names.map(|name| self.root.join(format!("{directory}/{name}{after}")));
+        files.filter(|file| file.exists()).try_for_each(|file| fs::write(file, value))
+    }
+
     /// Type of the file system that holds a directory, which need not exist.
     pub(crate) fn filesystem(&self, directory: &Path) -> Result<String, ReadError> {
         const PATH: &str = "proc/self/mountinfo";

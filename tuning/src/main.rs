@@ -6,11 +6,13 @@
 
 mod args;
 
-use args::{CheckArgs, Typed, Verb};
+use args::{PlanArgs, Typed, Verb};
 use clap::Parser;
-use iris_tuning::{CHECKS, Capacity, Finding, Host, Plan, Verdict, capacity, findings};
+use iris_tuning::probe::{self, SYNC_P99_MAX, Spread, WAKE_P99_MAX};
+use iris_tuning::{CHECKS, Capacity, Finding, Outcome, Verdict, apply, capacity, findings, script};
 use serde::Serialize;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How the command ends.
@@ -30,7 +32,10 @@ impl From<Exit> for ExitCode {
 fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let exit = match Typed::parse().verb {
-        Verb::Check(typed) => check(&mut out, typed),
+        Verb::Check { plan, json } => check(&mut out, plan, json),
+        Verb::Apply { plan, dry_run, json } => apply_all(&mut out, plan, dry_run, json),
+        Verb::Script { plan } => print_script(&mut out, plan),
+        Verb::Probe { data_dir, json } => probe(&mut out, &data_dir, json),
         Verb::List { json } => list(&mut out, json),
     };
     exit.unwrap_or(Exit::Output).into()
@@ -44,26 +49,76 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-fn check(out: &mut impl Write, typed: CheckArgs) -> io::Result<Exit> {
-    let standard = Plan::default();
-    let plan = Plan {
-        connections: typed.connections.unwrap_or(standard.connections),
-        shards: typed.shards.unwrap_or(standard.shards),
-        data_dir: typed.data_dir.unwrap_or(standard.data_dir),
-        rings_per_shard: typed.rings.unwrap_or(standard.rings_per_shard),
-        descriptors_per_ring: typed.descriptors_per_ring.unwrap_or(standard.descriptors_per_ring),
-        ports: standard.ports,
-    };
-    let host = typed.sysroot.map_or_else(Host::here, Host::at);
-    let capacity = capacity(&host, &plan);
-    let report = Report { summary: capacity.to_string(), findings: findings(&host, &plan), capacity };
-    if typed.json {
+impl Report {
+    fn of(plan: PlanArgs) -> (iris_tuning::Host, Self) {
+        let (host, plan) = plan.into_host_and_plan();
+        let capacity = capacity(&host, &plan);
+        let report = Self { summary: capacity.to_string(), findings: findings(&host, &plan), capacity };
+        (host, report)
+    }
+}
+
+fn check(out: &mut impl Write, plan: PlanArgs, json: bool) -> io::Result<Exit> {
+    let (_, report) = Report::of(plan);
+    if json {
         write_json(out, &report)?;
     } else {
         write_text(out, &report)?;
     }
     let unmet = report.findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     Ok(if unmet { Exit::Unmet } else { Exit::Met })
+}
+
+fn apply_all(out: &mut impl Write, plan: PlanArgs, dry_run: bool, json: bool) -> io::Result<Exit> {
+    let (host, report) = Report::of(plan);
+    let steps = apply(&host, &report.findings, dry_run);
+    if json {
+        write_json(out, &steps)?;
+    } else {
+        for step in &steps {
+            writeln!(out, "{step}")?;
+        }
+        if steps.is_empty() {
+            writeln!(out, "nothing to do; {}", report.summary)?;
+        }
+    }
+    let refused = steps.iter().any(|step| matches!(step.outcome, Outcome::Failed { .. }));
+    Ok(if refused { Exit::Unmet } else { Exit::Met })
+}
+
+fn print_script(out: &mut impl Write, plan: PlanArgs) -> io::Result<Exit> {
+    let (_, report) = Report::of(plan);
+    out.write_all(script(&report.findings, &report.summary).as_bytes())?;
+    Ok(Exit::Met)
+}
+
+/// The answer of `probe --json`.
+#[derive(Serialize)]
+struct Probes {
+    synced_write: Option<Spread>,
+    wake_up: Option<Spread>,
+}
+
+fn probe(out: &mut impl Write, data_dir: &Path, json: bool) -> io::Result<Exit> {
+    let probes = Probes { synced_write: probe::synced_writes(data_dir)?, wake_up: probe::wake_ups()? };
+    let rows =
+        [("synced write", probes.synced_write, SYNC_P99_MAX), ("wake-up", probes.wake_up, WAKE_P99_MAX)];
+    let slow =
+        rows.iter().any(|(_, spread, p99_max)| spread.is_none_or(|spread| !spread.is_within(*p99_max)));
+    if json {
+        write_json(out, &probes)?;
+    } else {
+        for (name, spread, p99_max) in rows {
+            let Some(Spread { p50_us, p99_us, max_us, count }) = spread else { continue };
+            let verdict = if p99_us > p99_max.as_secs_f64() * 1e6 { "slow" } else { "ok" };
+            writeln!(
+                out,
+                "{verdict:5} {name:13} p50 {p50_us:.0} us, p99 {p99_us:.0} us (at most {} us), max {max_us:.0} us, of {count}",
+                p99_max.as_micros()
+            )?;
+        }
+    }
+    Ok(if slow { Exit::Unmet } else { Exit::Met })
 }
 
 fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
