@@ -1,7 +1,7 @@
 //! What is asked for is done, by `apply` and by the script, and a dry run does nothing.
 
 use crate::sysroot::{Sysroot, plan};
-use iris_tuning::{Outcome, Verdict, apply, failed, findings, script};
+use iris_tuning::{Finding, Outcome, Remedy, Verdict, apply, failed, findings, script};
 use std::process::Command;
 
 /// A host with two settings that a file heals, one limit of a process, and something that only a person can do.
@@ -64,15 +64,23 @@ fn a_setting_that_is_refused_is_a_failure() {
 #[test]
 fn the_script_does_the_same_and_keeps_it() {
     let sysroot = spoilt();
-    let found = findings(&sysroot.host(), &plan());
-    assert!(found.iter().any(|finding| finding.verdict != Verdict::Ok));
+    let mut found = findings(&sysroot.host(), &plan());
+    found.push(Finding {
+        check: "nobody's",
+        verdict: Verdict::Warn,
+        found: String::new(),
+        wanted: String::new(),
+        remedy: Some(Remedy::Advice("it's $(echo) yours".to_owned())),
+        why: "",
+    });
     let text = script(&found, "what the host's summary says: it's two\nlines");
     let path = sysroot.path().join("script.sh");
     std::fs::write(&path, &text).unwrap();
     for _ in 0..2 {
         let ran = Command::new("sh").arg(&path).arg(sysroot.path()).output().unwrap();
         assert!(ran.status.success(), "{text}\n{}", String::from_utf8_lossy(&ran.stderr));
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("put the data directory"));
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(said.contains("put the data directory") && said.contains("it's $(echo) yours"), "{said}");
     }
     let kept = std::fs::read_to_string(sysroot.path().join("etc/sysctl.d/90-iris.conf")).unwrap();
     assert_eq!(kept, "net.core.somaxconn = 10000\n");
