@@ -457,9 +457,9 @@ impl Checker {
         self.rare
     }
 
-    /// Messages on the disk.
+    /// Messages that were on the disk at some time: what a host lost again counts, too.
     pub fn stored_count(&self) -> usize {
-        self.durable.len()
+        self.before.len() + self.durable.len()
     }
 }
 

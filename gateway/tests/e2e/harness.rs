@@ -424,6 +424,14 @@ pub(crate) fn wait_message(device: &mut Driver) -> Message {
     })
 }
 
+/// Waits for the next message of this user; the device's own may come again after a break.
+pub(crate) fn wait_message_of(device: &mut Driver, sender: &str) -> Message {
+    wait_for(device, "message", |notice| match notice {
+        Notice::Event(Event::Message(message)) if message.sender.as_str() == sender => Some(message.clone()),
+        Notice::Event(_) | Notice::Sending { .. } | Notice::Lost { .. } => None,
+    })
+}
+
 /// Sends one text and waits until it is accepted.
 pub(crate) fn send_accepted(device: &mut Driver, target: Target, text: &str) -> MessageId {
     device.submit(target, Bytes::copy_from_slice(text.as_bytes())).unwrap();

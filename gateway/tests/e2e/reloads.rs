@@ -76,7 +76,7 @@ fn limits_of_a_reload_hold_for_those_who_are_connected() {
         conn.send_frame(send(To("bob".into()), &fresh_id(), 1)).unwrap();
         (0..2).filter(|_| is_rate_limited(&answer_of(&mut conn))).count() > 0
     });
-    lives(&mut logged_in(&gateway, &gateway.token("bob", "phone")), 1);
+    lives(&mut logged_in(&gateway, &gateway.token("carol", "phone")), 1);
     assert!(gateway.log().contains("\"level\":\"DEBUG\""), "the level has not changed");
     lives(&mut conn, 2);
 }

@@ -91,13 +91,13 @@ fn a_websocket_device_resumes_like_any_other() {
     assert_eq!(text(&wait_message(&mut bob)), "one");
     alice.break_connection();
     send_accepted(&mut bob, to("alice"), "two");
-    assert_eq!(text(&wait_message(&mut alice)), "two");
+    assert_eq!(text(&wait_message_of(&mut alice, "bob")), "two");
     gateway.kill();
     gateway.restart();
     send_accepted(&mut bob, to("alice"), "three");
-    assert_eq!(text(&wait_message(&mut alice)), "three");
+    assert_eq!(text(&wait_message_of(&mut alice, "bob")), "three");
     send_accepted(&mut alice, to("bob"), "four");
-    assert_eq!(text(&wait_message(&mut bob)), "four");
+    assert_eq!(text(&wait_message_of(&mut bob, "alice")), "four");
     assert_eq!(gateway.terminate(), Some(0));
 }
 

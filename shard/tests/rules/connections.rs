@@ -156,6 +156,7 @@ fn a_drain_spreads_the_times_at_which_its_clients_come_back() {
         world.online(&user, "phone");
     }
     world.input(0, Input::Drain);
+    world.run();
     let mut told = Vec::new();
     for frame in world.clients.iter().flat_map(|client| &client.others) {
         if let server_frame::Frame::GoAway(go_away) = frame {
