@@ -149,7 +149,6 @@ fn plaintext_needs_the_flag_and_a_loopback_address() {
 }
 
 /// Proves: G-WS-2 (origins come from every source, and a list that could not be kept is refused by its key)
-/// Seen to fail when: `websocket.origins` is not checked, or a text is not cut at its commas.
 #[test]
 fn origins_are_listed_and_checked() {
     let file = "[websocket]\norigins = [\"https://a.example\"]\n";
@@ -167,7 +166,6 @@ fn origins_are_listed_and_checked() {
     }
 }
 
-/// Seen to fail when: an address that is there counts as none.
 #[test]
 fn a_gateway_that_listens_nowhere_is_refused() {
     let config = load("", &[], &[("listen.tls", ""), ("listen.websocket", "")]).unwrap();

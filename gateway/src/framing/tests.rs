@@ -49,7 +49,6 @@ fn open() -> Framing {
 }
 
 /// Proves: G-WS-3 (a stream is the same wherever it is cut, from the request's first byte on)
-/// Seen to fail when: the bytes behind the request's head are dropped.
 #[test]
 fn a_websocket_is_the_same_wherever_its_stream_is_cut() {
     let stream = [
@@ -76,7 +75,6 @@ fn a_websocket_is_the_same_wherever_its_stream_is_cut() {
 }
 
 /// Proves: G-WS-3 (what is kept while a connection moves is read at its new core, in both framings)
-/// Seen to fail when: `take_kept` gives nothing.
 #[test]
 fn what_is_kept_on_the_way_is_read_after_it() {
     let mut prefixed = Framing::default();
@@ -95,7 +93,6 @@ fn what_is_kept_on_the_way_is_read_after_it() {
 }
 
 /// Proves: G-WS-3 (a slow WebSocket is judged by the same bytes as any other connection)
-/// Seen to fail when: the difference between the heads is not counted.
 #[test]
 fn the_shard_counts_frames_as_if_they_had_prefixes() {
     let mut framing = open();
@@ -115,7 +112,6 @@ fn the_shard_counts_frames_as_if_they_had_prefixes() {
 }
 
 /// Proves: G-WS-4 (of many pings without an answer one pong is held: the newest)
-/// Seen to fail when: the oldest ping is kept.
 #[test]
 fn of_many_pings_the_newest_is_answered() {
     let mut framing = open();
@@ -133,7 +129,6 @@ fn of_many_pings_the_newest_is_answered() {
     assert!(input.is_empty(), "one pong");
 }
 
-/// Seen to fail when: a second close frame is appended.
 #[test]
 fn one_close_frame_is_sent_and_nothing_after_it() {
     let mut framing = open();
@@ -156,7 +151,6 @@ fn one_close_frame_is_sent_and_nothing_after_it() {
 }
 
 /// Proves: G-WS-2 (what is no upgrade ends there)
-/// Seen to fail when: a link counts as open before its upgrade.
 #[test]
 fn what_is_not_taken_is_an_error() {
     let mut framing = Framing::websocket(WebSocketLink::new());

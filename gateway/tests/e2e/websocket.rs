@@ -33,7 +33,6 @@ fn logged_in(gateway: &Gateway, user: &str) -> WebSocket {
 }
 
 /// Proves: G-WS-3 (users of every core log in, also with a Hello right behind the request, cut anywhere)
-/// Seen to fail when: what a connection has not sent yet stays at the core that it leaves.
 #[test]
 fn users_of_every_core_log_in_without_waiting_for_the_upgrade() {
     let gateway = serving("");
@@ -54,7 +53,6 @@ fn users_of_every_core_log_in_without_waiting_for_the_upgrade() {
 }
 
 /// Proves: G-WS-3 (a WebSocket over TLS and a device of the TLS port talk; payloads of every length of head arrive unaltered)
-/// Seen to fail when: frames keep their prefix.
 #[test]
 fn a_websocket_and_a_tls_device_talk() {
     let gateway = serving("");
@@ -79,7 +77,6 @@ fn a_websocket_and_a_tls_device_talk() {
 
 /// Proves: G-WS-3 (a device on a WebSocket resumes after a broken connection and after SIGKILL, and talks to devices of the TLS
 /// port all the while)
-/// Seen to fail when: the framing of a connection that moves begins anew.
 #[test]
 fn a_websocket_device_resumes_like_any_other() {
     let mut gateway = serving("");
@@ -102,7 +99,6 @@ fn a_websocket_device_resumes_like_any_other() {
 }
 
 /// Proves: G-WS-3 (several users of each core, on WebSockets, talk in order through moves, cuts and kills)
-/// Seen to fail when: the framing of a connection that moves begins anew.
 #[test]
 fn a_crowd_on_websockets_loses_doubles_and_reorders_nothing() {
     let mut gateway = serving(UNHURRIED);
@@ -139,7 +135,6 @@ fn faults() -> Vec<Fault> {
 }
 
 /// Proves: G-WS-1 (before and after the login, each fault has its Close frame, its status, and ends its own connection alone)
-/// Seen to fail when: the gateway reads as a client, or the close frame is left out.
 #[test]
 fn each_fault_has_its_close_frame_and_its_status() {
     let gateway = serving("");
@@ -171,7 +166,6 @@ fn each_fault_has_its_close_frame_and_its_status() {
 }
 
 /// Proves: G-WS-1 (fragments, pings between them and the peer's own close are answered by the letter)
-/// Seen to fail when: the close is not answered.
 #[test]
 fn a_fragmented_hello_logs_in_and_a_close_is_answered() {
     let gateway = serving("");
@@ -193,7 +187,6 @@ fn a_fragmented_hello_logs_in_and_a_close_is_answered() {
 }
 
 /// Proves: G-WS-2 (each request that is not a complete upgrade of an allowed origin is refused, and its connection closed)
-/// Seen to fail when: the origins in force are not given to the judge.
 #[test]
 fn a_request_that_lacks_something_is_refused_with_its_status() {
     let gateway = serving(ORIGINS);
@@ -231,7 +224,6 @@ fn a_request_that_lacks_something_is_refused_with_its_status() {
 }
 
 /// Proves: G-WS-4 (the time to log in covers the upgrade, and does not begin anew with it)
-/// Seen to fail when: a connection before its upgrade has no deadline.
 #[test]
 fn a_slow_upgrade_is_closed_at_the_login_deadline() {
     let gateway = serving("[limits]\nlogin = \"300ms\"\n");
@@ -244,7 +236,6 @@ fn a_slow_upgrade_is_closed_at_the_login_deadline() {
 }
 
 /// Proves: G-WS-4 (a flood of pings by a peer that reads nothing makes the server hold one pong)
-/// Seen to fail when: each ping appends its pong to what waits.
 #[test]
 fn a_flood_of_pings_is_answered_with_the_newest() {
     const PINGS: u32 = 300_000;

@@ -2,7 +2,7 @@
 use super::Origins;
 
 /// Proves: G-WS-2 (an origin matches as a whole, and a list holds nothing that never matches)
-/// Seen to fail when: an origin matches by its beginning, or the host may be empty.
+/// Seen to fail when: an origin matches by its beginning.
 #[test]
 fn an_origin_is_allowed_exactly_if_it_is_listed() {
     let listed = ["https://chat.example.org", "http://localhost:8080", "https://[::1]:8443", "app://iris"];

@@ -144,7 +144,7 @@ fn what_breaks_the_protocol_is_refused_and_nothing_is_told_after_it() {
 }
 
 /// Proves: G-WS-4 (a message above the limit is refused by the head that announces it)
-/// Seen to fail when: the fragments before are not counted, or the limit is judged at a message's end.
+/// Seen to fail when: the fragments before are not counted.
 #[test]
 fn a_message_above_the_limit_is_refused_by_its_head() {
     let announced = |first: u8, bytes: u64| {
