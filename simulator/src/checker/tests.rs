@@ -400,7 +400,7 @@ fn what_was_acknowledged_comes_no_more_and_nothing_after_too_high_an_ack() {
 }
 
 /// Proves: G-SIM-2 (no more devices than there may be, and no fewer)
-/// Seen to fail when: `judge_places` judges nothing, or `no_place` takes every refusal.
+/// Seen to fail when: `no_place` takes every refusal.
 #[test]
 fn a_device_too_many_is_c8_and_so_is_one_that_finds_no_place_for_no_reason() {
     for (devices, refused, linked) in [(1, None, Some("C8")), (2, Some("C8"), None)] {
@@ -419,7 +419,7 @@ fn a_device_too_many_is_c8_and_so_is_one_that_finds_no_place_for_no_reason() {
 }
 
 /// Proves: G-SIM-2 (after a rewound host, what it left is judged as before)
-/// Seen to fail when: `Inboxes::rewound` leaves inboxes as they were, or `follows` judges nothing any more.
+/// Seen to fail when: `follows` judges nothing any more.
 #[test]
 fn after_the_host_lost_writes_what_it_left_is_judged() {
     let (mut checker, conversation) = checker();
