@@ -68,7 +68,7 @@ class Chat {
     });
     for (const { tag, payload, messageId } of this.client.pending) {
       const content = read(payload);
-      if (tag !== undefined && "text" in content) this.timeline.write(content.text, tag, messageId);
+      if (tag !== undefined && "text" in content) this.timeline.waits(content.text, tag, messageId);
     }
     this.wire(this.client);
     this.show();
@@ -103,6 +103,8 @@ class Chat {
     this.show();
     try {
       await client.send({ to: this.who.to }, write({ text: words }), tag);
+      this.timeline.waits(words, tag);
+      this.show();
     } catch (error) {
       this.timeline.update(tag, undefined, { fate: "refused", detail: error instanceof Error ? error.message : "" });
       this.show();

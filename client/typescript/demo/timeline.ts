@@ -7,7 +7,7 @@ import type { Content } from "./payload.js";
 import { read } from "./payload.js";
 import type { Kept } from "./history.js";
 
-export type Fate = "waiting" | "sent" | "stored" | "delivered" | "refused" | "unknown";
+export type Fate = "saving" | "waiting" | "sent" | "stored" | "delivered" | "refused" | "unknown";
 
 export interface Item {
   readonly key: string;
@@ -41,9 +41,16 @@ export class Timeline {
     return this.items.sort((a, b) => (a.sequence ?? Infinity) - (b.sequence ?? Infinity) || Number(a.key) - Number(b.key));
   }
 
-  /** One of ours that waits. */
-  write(text: string, tag: string, messageId?: string): void {
-    if (this.byTag(tag) === undefined) this.add({ mine: true, text, tag, messageId, fate: "waiting", detail: "" });
+  /** One of ours that is not stored in this browser yet. */
+  write(text: string, tag: string): void {
+    this.add({ mine: true, text, tag, fate: "saving", detail: "" });
+  }
+
+  /** One of ours waits, and survives the end of the page. */
+  waits(text: string, tag: string, messageId?: string): void {
+    const item = this.byTag(tag);
+    if (item === undefined) this.add({ mine: true, text, tag, messageId, fate: "waiting", detail: "" });
+    else if (item.fate === "saving") item.fate = "waiting";
   }
 
   update(tag: string | undefined, messageId: string | undefined, change: Partial<Item>): void {

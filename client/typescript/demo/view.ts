@@ -9,6 +9,7 @@ export function element<Kind extends HTMLElement>(id: string, kind: new () => Ki
 }
 
 const FATES: Readonly<Record<Item["fate"], string>> = {
+  saving: "saving",
   waiting: "waiting for the connection",
   sent: "sent",
   stored: "stored",

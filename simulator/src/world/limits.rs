@@ -26,8 +26,10 @@ enum Kind {
     Nights,
     /// Few new conversations, few messages a second, and a place less than each user has devices.
     Strangers,
-    /// Many messages at once, long ones among them.
+    /// Many messages at once.
     Bursts,
+    /// The same, long ones among them, and inboxes that are narrow in bytes, too.
+    LongBursts,
 }
 
 /// What may happen in a narrow world.
@@ -115,7 +117,8 @@ impl Narrow {
             0 => Kind::Expiry,
             1 => Kind::Nights,
             2 => Kind::Strangers,
-            _ => Kind::Bursts,
+            _ if seed / 16 % 2 == 0 => Kind::Bursts,
+            _ => Kind::LongBursts,
         };
         limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
         limits.unclaimed_envelopes = 5;
@@ -130,7 +133,8 @@ impl Narrow {
                 plan.devices += 1;
                 plan.calm = Duration::from_secs(4 * HOUR);
             }
-            Kind::Bursts => {
+            Kind::Bursts => {}
+            Kind::LongBursts => {
                 (limits.inbox_bytes, limits.unclaimed_bytes) = (INBOX_BYTES, UNCLAIMED_BYTES);
             }
         }
@@ -181,7 +185,7 @@ impl World {
         let mut acts = vec![Act::Leave, Act::Leave, Act::Unlink, Act::Forget, Act::AckTooHigh, Act::Conflict];
         match narrow.kind {
             Kind::Nights => acts.push(Act::Night),
-            Kind::Bursts => acts.push(Act::Burst),
+            Kind::Bursts | Kind::LongBursts => acts.push(Act::Burst),
             Kind::Expiry | Kind::Strangers => {}
         }
         for act in acts {
@@ -239,7 +243,7 @@ impl World {
 
     /// How many bytes a message is longer than it must be.
     pub(super) fn length(&mut self) -> usize {
-        let is_long = self.narrow.as_ref().is_some_and(|narrow| narrow.kind == Kind::Bursts);
+        let is_long = self.narrow.as_ref().is_some_and(|narrow| narrow.kind == Kind::LongBursts);
         if is_long && self.random.one_in(2) {
             usize::try_from(self.random.below(LONG_MAX)).unwrap_or(0)
         } else {
