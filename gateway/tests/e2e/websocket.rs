@@ -66,7 +66,7 @@ fn a_websocket_and_a_tls_device_talk() {
         alice.send_frame(send(Target::To("bob".into()), &fresh_id(), size));
         let accepted = alice.next_frame();
         assert!(matches!(accepted, Some(Frame::Accepted(_))), "{size} bytes: {accepted:?}");
-        assert_eq!(wait_message(&mut bob).payload.len(), size);
+        assert_eq!(wait_message_of(&mut bob, "alice").payload.len(), size);
         send_accepted(&mut bob, to("alice"), &"x".repeat(size));
         let Some(Frame::Deliver(deliver)) = alice.next_frame() else { panic!("no message of {size} bytes") };
         assert_eq!(deliver.payload, vec![b'x'; size]);
