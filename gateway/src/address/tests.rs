@@ -113,6 +113,7 @@ fn a_ban_lasts_until_its_end() {
 }
 
 /// Proves: G-EDGE-3 (cores that admit and release at the same time lose no count)
+/// Seen to fail when: `AddressTable::release` loads, subtracts and stores.
 #[test]
 fn places_are_counted_exactly_by_many_threads() {
     let (table, now) = (table(10_000, 10_000), Instant::now());

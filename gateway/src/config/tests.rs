@@ -55,6 +55,7 @@ fn later_sources_win() {
 }
 
 /// Proves: a list is written as one in the file, and with commas elsewhere; what does not belong into it is refused by its key.
+/// Seen to fail when: a text with commas is taken as one value.
 #[test]
 fn a_list_has_two_ways_to_be_written() {
     let networks =

@@ -28,6 +28,7 @@ fn seconds(key: &str) -> u64 {
 }
 
 /// Proves: G-SERVICE-1 (one core that stands is enough to give no sign of life, whatever the others do)
+/// Seen to fail when: only the sum of the cores' turns is looked at.
 #[test]
 fn a_core_that_stands_ends_the_signs_of_life() {
     let mut watch = Watch::default();
@@ -39,6 +40,7 @@ fn a_core_that_stands_ends_the_signs_of_life() {
 }
 
 /// Proves: G-SERVICE-1 (the unit starts what the command understands, and restarts where a restart helps and nowhere else)
+/// Seen to fail when: a status is left out of `RestartPreventExitStatus`.
 #[test]
 fn the_unit_fits_the_command_and_its_exit_statuses() {
     assert_eq!((value("Type"), value("Restart")), ("notify", "on-failure"));
@@ -53,6 +55,7 @@ fn the_unit_fits_the_command_and_its_exit_statuses() {
 }
 
 /// Proves: G-SERVICE-1 (the unit leaves time to drain, room for descriptors and rings, the data directory, and io_uring)
+/// Seen to fail when: a `SystemCallFilter` is added to the unit.
 #[test]
 fn the_unit_leaves_what_the_gateway_needs() {
     let config = Config::default();

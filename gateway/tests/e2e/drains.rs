@@ -95,6 +95,7 @@ fn f_69_a_kill_in_the_middle_of_a_drain_loses_nothing() {
 
 /// Proves: G-DRAIN-1 (SIGTERM says goodbye: each client is told its own time inside the configured span, is closed after half of the
 /// drain, and the process ends with 0 before the whole of it)
+/// Seen to fail when: `Config::shard_limits` leaves the protocol's defaults.
 #[test]
 fn f_68_a_drain_tells_everybody_another_time_to_come_back() {
     let spread = vec![("IRIS__SERVER__RECONNECT_SPREAD", "400ms".into())];

@@ -50,6 +50,7 @@ fn connect_from(gateway: &Gateway, from: &str) -> TcpStream {
 
 /// Proves: G-EDGE-3 (an address has so many connections before login; one more is reset without a word, another address and those who
 /// logged in are served, on every core; a place comes back with a login or an end)
+/// Seen to fail when: `Core::take_hello` keeps the place of who has logged in.
 #[test]
 fn an_address_has_so_many_connections_before_login_and_its_neighbours_do_not_notice() {
     let mut gateway = strict(3, 10_000);
@@ -79,6 +80,7 @@ fn an_address_has_so_many_connections_before_login_and_its_neighbours_do_not_not
 }
 
 /// Proves: G-EDGE-3 (connections of an address that come faster than its rate are reset without a word; it is served again later)
+/// Seen to fail when: `Core::knocked` admits whatever the table says.
 #[test]
 fn f_79_a_flood_of_handshakes_is_reset_and_the_address_is_served_again() {
     let mut gateway = strict(10, 1);

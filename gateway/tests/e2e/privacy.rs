@@ -56,6 +56,7 @@ fn requests() -> Vec<ClientFrame> {
 
 /// Proves: G-PRIVACY-1 (f_81: at the finest level, whatever a client says in whatever field, the log repeats nothing of it, nor of a
 /// token, and every line is one JSON object of the server's own)
+/// Seen to fail when: `Core::take_frame` logs a frame with its debug format.
 #[test]
 fn f_81_the_log_repeats_nothing_that_a_client_says() {
     let mut gateway = Gateway::start(Setup { level: "trace", ..Setup::default() });

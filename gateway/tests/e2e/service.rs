@@ -26,6 +26,7 @@ impl Manager {
 }
 
 /// Proves: G-SERVICE-1 (the manager hears when the process is ready, reloads and stops, and signs of life in between)
+/// Seen to fail when: `Main::watch` gives no sign of life.
 #[test]
 fn the_service_manager_hears_of_every_change_and_of_life() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,6 +46,7 @@ fn framed_hello(token: &str) -> Vec<u8> {
 
 /// Proves: G-EDGE-2 (f_49: a handshake or a Hello that comes byte by byte ends at the login deadline, whatever comes meanwhile; an
 /// address has its share of them, and is served when they are gone)
+/// Seen to fail when: `Core::accepted` sets no login deadline.
 #[test]
 fn f_49_slow_handshakes_and_slow_hellos_end_at_the_login_deadline() {
     let mut gateway = Gateway::start(Setup {
@@ -104,6 +105,7 @@ fn footprint(pid: u32) -> (usize, u64) {
 }
 
 /// Proves: G-EDGE-1 (f_47: a flood of connections that are reset at every stage leaves no place, descriptor or memory behind)
+/// Seen to fail when: `Core::closed` keeps the place of who had not logged in.
 #[test]
 fn f_47_a_flood_of_resets_leaves_nothing_behind() {
     let extra = "[connections]\nrings = 1\ndescriptors_per_ring = 256\n".into();

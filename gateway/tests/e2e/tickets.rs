@@ -35,6 +35,7 @@ fn log_in(gateway: &Gateway, client: &Arc<ClientConfig>, token: &str) -> Handsha
 }
 
 /// Proves: G-TLS-2 (a client resumes on every core, after a clean stop and after a kill; without the keys it has a full handshake)
+/// Seen to fail when: `open_tickets` makes keys in memory.
 #[test]
 fn a_client_resumes_over_restarts() {
     let mut gateway = Gateway::start(Setup::default());

@@ -143,6 +143,7 @@ fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {
 }
 
 /// Proves: G-DRAIN-1 (those who are sent away are told different times, inside the span that is configured, and when they are closed)
+/// Seen to fail when: `spread_ms` gives the span itself.
 #[test]
 fn a_drain_spreads_the_times_at_which_its_clients_come_back() {
     let limits = Limits {

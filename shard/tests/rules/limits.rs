@@ -50,6 +50,7 @@ fn f_65_a_full_inbox_refuses_before_acceptance_and_opens_again() {
 }
 
 /// Proves: G-RELOAD-1 (limits that are changed hold for the next thing that is judged, in both directions, and nobody is closed)
+/// Seen to fail when: `Shard::handle` drops `Input::Limits`.
 #[test]
 fn other_limits_hold_from_the_next_message_on() {
     let (mut world, _, bob) = pair(2, 0, 1);

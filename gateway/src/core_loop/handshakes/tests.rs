@@ -27,6 +27,7 @@ fn tick(handshakes: &mut Handshakes, came: impl IntoIterator<Item = u64>) -> Vec
 }
 
 /// Proves: G-EDGE-4 (a tick greets for so long and then goes on, and the herd is served in the order in which it came)
+/// Seen to fail when: `Handshakes::offer` says Now while others wait.
 #[test]
 fn a_herd_is_greeted_in_order_and_a_budget_at_a_time() {
     assert_eq!(PER_TICK, usize::try_from(BUDGET.as_micros() / HANDSHAKE.as_micros()).unwrap() + 1);
@@ -44,6 +45,7 @@ fn a_herd_is_greeted_in_order_and_a_budget_at_a_time() {
 }
 
 /// Proves: G-EDGE-4 (what waits is bounded in connections and bytes; the newest is refused, and who was there keeps its place)
+/// Seen to fail when: the length of the queue is not looked at.
 #[test]
 fn what_waits_is_bounded_and_the_newest_is_refused() {
     let mut handshakes = Handshakes::default();

@@ -11,6 +11,7 @@ fn after(begin: Wall, time: Duration) -> Wall {
 }
 
 /// Proves: G-TLS-2 (a ticket that was touched anywhere, cut or made up opens to nothing)
+/// Seen to fail when: a ticket of an unknown key is tried with the newest one.
 #[test]
 fn a_touched_ticket_opens_to_nothing() {
     let tickets = Tickets::in_memory().unwrap();
@@ -70,6 +71,7 @@ fn keys_survive_a_stop_in_a_private_file() {
 }
 
 /// Proves: G-TLS-2 (a damaged file of keys is replaced, and never stops the process)
+/// Seen to fail when: `Tickets::open` passes the error of reading on.
 #[test]
 fn a_damaged_file_of_keys_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
