@@ -51,6 +51,7 @@ fn a_new_certificate_is_shown_from_now_on_and_nobody_is_dropped() {
 
 /// Proves: G-RELOAD-1 (limits of users and addresses and the log's level hold at once, for those who are connected too; what waits for a
 /// restart is named)
+/// Seen to fail when: `Core::look_at_control` gives the shard nothing.
 #[test]
 fn limits_of_a_reload_hold_for_those_who_are_connected() {
     let mut gateway = Gateway::start(Setup::default());
