@@ -46,7 +46,6 @@ fn an_unknown_certificate_is_refused() {
 
 /// Frames go through a WebSocket end as masked messages and come back with their prefixes, pings are answered, and nothing
 /// but the request is sent before the upgrade.
-/// Seen to fail when: `receive` forgets what came behind the answer's head, or `encode` gets no mask.
 #[test]
 fn frames_travel_as_messages() {
     use iris_protocol::websocket::{Event, Opcode, PATH, Reader, Role, SUBPROTOCOL, upgrade, write};

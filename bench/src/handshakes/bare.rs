@@ -153,7 +153,6 @@ mod tests {
     use super::*;
 
     /// The floor knows full handshakes from resumed ones, and times neither as nothing.
-    /// Seen to fail when: the server's ticketer is left out.
     #[test]
     fn both_kinds_of_handshake_are_measured() {
         let floors = measure().unwrap();

@@ -306,7 +306,6 @@ mod tests {
     use super::*;
 
     /// The forged Hello is a whole frame: what the server refuses is its token.
-    /// Seen to fail when: the frame's prefix is cut off.
     #[test]
     fn a_forged_hello_is_a_frame() {
         let hello = forged_hello();
@@ -321,7 +320,6 @@ mod tests {
     }
 
     /// No attacker comes from an address that honest connections come from, and as many addresses are used as asked for.
-    /// Seen to fail when: the second byte begins at 1.
     #[test]
     fn attackers_have_addresses_of_their_own() {
         let size = Size { connections: 10_000, addresses: 1_000, per_second: 1.0 };

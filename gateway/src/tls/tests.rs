@@ -539,7 +539,6 @@ fn heap_bytes() -> usize {
 }
 
 /// Proves: G-TLS-1 (the server chooses the cipher: the one that costs it least, in whatever order a client has them).
-/// Seen to fail when: `ignore_client_order` is not set.
 #[test]
 fn the_server_chooses_the_cipher() {
     let (tls, config) = server_and_client_with(vec![TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256]);
