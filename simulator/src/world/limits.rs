@@ -117,7 +117,7 @@ impl Narrow {
             0 => Kind::Expiry,
             1 => Kind::Nights,
             2 => Kind::Strangers,
-            _ if seed / 16 % 2 == 0 => Kind::Bursts,
+            _ if (seed / 16).is_multiple_of(2) => Kind::Bursts,
             _ => Kind::LongBursts,
         };
         limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
