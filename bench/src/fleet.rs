@@ -269,12 +269,16 @@ impl Fleet {
             self.tally.completed(delivered, now);
             self.drain(wires, index, now);
         }
-        while let Some(&(due, index)) = self.own_acks.front()
-            && due <= now
-        {
+        while let Some(&(due, index)) = self.own_acks.front() {
+            // Most have ridden on a Send or another Ack by then.
+            let is_waiting = self.members[index].ack_deadline().is_some_and(|deadline| deadline <= due);
+            if is_waiting && due > now {
+                return;
+            }
             self.own_acks.pop_front();
-            self.members[index].flush_acks(now);
-            self.drain(wires, index, now);
+            if is_waiting && self.members[index].tick(now) {
+                self.drain(wires, index, now);
+            }
         }
     }
 

@@ -297,8 +297,8 @@ pub struct TrafficArgs {
     /// How long the last messages may take after the measured time; what has not come by then is lost.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub drain: Duration,
-    /// How long the acknowledgement of a sender's own copy may wait for a Send to ride on; 0: not at all.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    /// How long the acknowledgement of a sender's own copy may wait for a Send or an Ack to ride on; 0: not at all.
+    #[arg(long, default_value = "200ms", value_parser = duration)]
     pub own_ack_delay: Duration,
     /// Threads of the load.
     #[arg(long, default_value_t = 1)]

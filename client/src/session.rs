@@ -135,7 +135,7 @@ impl Session {
 
     /// Leaves for good: flushes acknowledgements, asks to close, and does not reconnect before `restart`.
     pub fn close(&mut self, now: Mono) {
-        self.flush_acks(now);
+        self.acknowledge(now);
         self.link.next = Next::Stop;
         self.leave(now, DisconnectReason::ByCaller);
     }
@@ -178,8 +178,20 @@ impl Session {
         self.settle(now);
     }
 
-    /// Sends an Ack for everything stored: to be called at the end of a batch of frames.
+    /// Sends an Ack for everything stored: to be called at the end of a batch of frames. Own copies alone wait: for a
+    /// Send or another Ack to ride on, or for `own_ack_delay`.
     pub fn flush_acks(&mut self, now: Mono) {
+        if self.incoming.is_pressing() || self.config.own_ack_delay.is_zero() {
+            self.acknowledge(now);
+        }
+    }
+
+    /// When the acknowledgement that waits is sent by `tick`; `None`: none waits.
+    pub fn ack_deadline(&self) -> Option<Mono> {
+        self.incoming.ack_deadline()
+    }
+
+    fn acknowledge(&mut self, now: Mono) {
         if !self.link.is_online() {
             return;
         }

@@ -48,6 +48,12 @@ pub const HEARTBEAT_MIN: Duration = Duration::from_secs(5);
 pub const HEARTBEAT_MAX: Duration = Duration::from_mins(10);
 /// An appended entry is in a record, or elided, this long after at most.
 pub const SETTLE_DELAY_MAX: Duration = Duration::from_millis(20);
+/// How long a client may put off the acknowledgement of its own copy, to let it ride on a Send or on another Ack.
+pub const OWN_ACK_DELAY: Duration = Duration::from_millis(200);
+/// An own copy that only the device that sent it lacks is in a record, or elided, this long after at most.
+pub const OWN_COPY_DELAY_MAX: Duration = Duration::from_millis(500);
+/// Entries in no record of a user whose own copies may wait that long; above, all of them go into a record.
+pub const OWN_COPIES_WAITING_MAX: u32 = UNCONFIRMED_MAX / 4;
 /// With `os` durability a write is synced within this time.
 pub const OS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// How far the wall clock may move the shard clock over a restart without a confirmation.
@@ -58,6 +64,8 @@ pub const DEDUP_MEMORY_MAX: usize = 1_000_000;
 const _: () = assert!(FRAME_BYTES_MAX > PAYLOAD_BYTES_MAX + 1024);
 const _: () = assert!(HELLO_BYTES_MAX > TOKEN_BYTES_MAX + 1024);
 const _: () = assert!(WINDOW_MAX >= WINDOW_DEFAULT);
+const _: () = assert!(OWN_ACK_DELAY.as_millis() * 2 < OWN_COPY_DELAY_MAX.as_millis());
+const _: () = assert!(SETTLE_DELAY_MAX.as_millis() < OWN_ACK_DELAY.as_millis());
 const _: () = assert!(HEARTBEAT_MIN.as_secs() < HEARTBEAT_MAX.as_secs());
 
 /// Limits that configuration may change.

@@ -4,15 +4,19 @@
 //! - Entries go into records in offset order. An elided watermark goes into one record with the cursors that elided it.
 //! - A confirmation says what is durable, never what is on its way.
 //! - An entry is in a record, or elided, at most [`SETTLE_DELAY_MAX`](iris_protocol::limits::SETTLE_DELAY_MAX)
-//!   after it was appended.
+//!   after it was appended; an own copy that only the device that sent it lacks, at most
+//!   [`OWN_COPY_DELAY_MAX`](iris_protocol::limits::OWN_COPY_DELAY_MAX) after.
 
 use crate::ack::falls_behind;
 use crate::mail::Body;
 use crate::mutant::{self, Mutant};
 use crate::shard::Shard;
 use crate::stored::After;
-use crate::user::Work;
-use iris_protocol::limits::SETTLE_DELAY_MAX;
+use crate::timers::Delayed;
+use crate::user::{Content, Item, User, Work};
+use iris_protocol::limits::{
+    OWN_ACK_DELAY, OWN_COPIES_WAITING_MAX, OWN_COPY_DELAY_MAX, SETTLE_DELAY_MAX, UNCONFIRMED_BYTES_MAX,
+};
 use iris_protocol::{ConversationId, Sequence};
 use iris_storage::op::Op;
 use std::time::Duration;
@@ -20,12 +24,19 @@ use std::time::Duration;
 /// A dirty user is settled after this time. Entries younger than [`SETTLE_AGE_MIN`] stay for the next round, so that
 /// those that are being acked need no record, and none waits longer than two rounds.
 pub(crate) const SETTLE_DELAY: Duration = Duration::from_millis(10);
+/// Users with own copies that wait are looked at after this time: the acknowledgement of the device that sent them may
+/// ride on its next Send, or on its next Ack.
+pub(crate) const OWN_COPY_DELAY: Duration = Duration::from_millis(250);
+/// Payload bytes in no record of a user whose own copies may wait.
+const OWN_COPIES_BYTES_MAX: u64 = UNCONFIRMED_BYTES_MAX / 4;
 /// Confirmations go into a record after this time.
 pub(crate) const CONFIRM_DELAY: Duration = Duration::from_millis(10);
 /// What is due within this time is settled along, so that one record carries it.
 const SETTLE_SLACK: Duration = Duration::from_millis(2);
 /// Age below which an entry is left for the next round.
 const SETTLE_AGE_MIN: Duration = Duration::from_millis(8);
+/// Age below which an own copy that only its sender lacks is left for the next round.
+const OWN_COPY_AGE_MIN: Duration = Duration::from_millis(248);
 /// A record's part is ended here, so that no record grows beyond what the log takes.
 const BATCH_OPS_MAX: usize = 512;
 const BATCH_BYTES_MAX: u64 = 512 << 10;
@@ -33,6 +44,9 @@ const BATCH_BYTES_MAX: u64 = 512 << 10;
 const SPARE_WORK_MAX: usize = 1024;
 
 const _: () = assert!(SETTLE_DELAY.as_millis() * 2 <= SETTLE_DELAY_MAX.as_millis());
+const _: () = assert!(OWN_COPY_DELAY.as_millis() * 2 <= OWN_COPY_DELAY_MAX.as_millis());
+const _: () = assert!(OWN_COPY_DELAY.as_millis() > OWN_ACK_DELAY.as_millis());
+const _: () = assert!(OWN_COPY_AGE_MIN.as_millis() <= OWN_COPY_DELAY.as_millis() - SETTLE_SLACK.as_millis());
 const _: () = assert!(SETTLE_AGE_MIN.as_millis() <= SETTLE_DELAY.as_millis() - SETTLE_SLACK.as_millis());
 
 /// A watermark that is durable with a ticket.
@@ -82,6 +96,20 @@ impl Shard {
         if falls_behind(self, &self.users[index]) {
             self.settle_now(index);
         } else {
+            self.list_fresh(index);
+        }
+    }
+
+    // Rule: own copies (their acknowledgement may ride on the next Send)
+    /// Has entries that are in no record looked at in time.
+    fn list_fresh(&mut self, index: u32) {
+        let user = &self.users[index];
+        if fresh_items(user).all(|item| may_wait(user, item)) {
+            let now = self.now;
+            if !std::mem::replace(&mut self.users[index].has_waiting_copy, true) {
+                self.waiting_copies.push(now, index);
+            }
+        } else {
             self.list_user(index);
         }
     }
@@ -95,22 +123,25 @@ impl Shard {
     /// Settles every user and records every confirmation that is due.
     pub(crate) fn take_settles(&mut self) {
         let is_due = |at: Option<iris_protocol::Mono>| at.is_some_and(|at| at <= self.now);
-        if !is_due(self.dirty_users.next_due()) && !is_due(self.dirty_conversations.next_due()) {
+        let dues =
+            [&self.dirty_users, &self.waiting_copies, &self.dirty_conversations].map(Delayed::next_due);
+        if !dues.into_iter().any(is_due) {
             return;
         }
         let until = self.now.after(SETTLE_SLACK);
         let mut batch = Batch::default();
+        for _ in 0..self.waiting_copies.len() {
+            let Some(index) = self.waiting_copies.pop_due(until) else { break };
+            self.users[index].has_waiting_copy = false;
+            if self.users[index].fresh_entries > 0 {
+                self.settle_round(index, &mut batch);
+            }
+        }
         // What is listed again now is due in a later round.
         for _ in 0..self.dirty_users.len() {
             let Some(index) = self.dirty_users.pop_due(until) else { break };
             self.users[index].is_listed = false;
-            self.settle(index, SETTLE_AGE_MIN, &mut batch);
-            if self.users[index].fresh_entries > 0 {
-                self.list_user(index);
-            }
-            if batch.is_large() {
-                self.flush(&mut batch);
-            }
+            self.settle_round(index, &mut batch);
         }
         for _ in 0..self.dirty_conversations.len() {
             let Some(index) = self.dirty_conversations.pop_due(until) else { break };
@@ -120,6 +151,17 @@ impl Shard {
             }
         }
         self.flush(&mut batch);
+    }
+
+    /// Settles a user whose turn has come; what is too young is looked at again.
+    fn settle_round(&mut self, index: u32, batch: &mut Batch) {
+        self.settle(index, SETTLE_AGE_MIN, batch);
+        if self.users[index].fresh_entries > 0 {
+            self.list_fresh(index);
+        }
+        if batch.is_large() {
+            self.flush(batch);
+        }
     }
 
     /// Emits a batch, if it has something.
@@ -200,18 +242,16 @@ impl Shard {
     // Rule: inbox entries (in offset order)
     fn settle_entries(&mut self, index: u32, age_min: Duration, batch: &mut Batch) {
         let now_ms = self.now_ms();
-        let age_ms = u32::try_from(age_min.as_millis()).unwrap_or(u32::MAX);
-        // Everything in no record yet is at the end of the items.
-        let items = &self.users[index].items;
-        let first = items.len() - usize::try_from(self.users[index].fresh_entries).unwrap_or(usize::MAX);
-        for at in first..items.len() {
-            let is_old = self.users[index]
-                .items
-                .at(at)
-                .is_some_and(|item| item.ticket.is_none() && now_ms.wrapping_sub(item.since_ms) >= age_ms);
-            if !is_old {
-                return;
-            }
+        let user = &self.users[index];
+        let is_due = |item: &Item| {
+            let wait = if may_wait(user, item) && !age_min.is_zero() { OWN_COPY_AGE_MIN } else { age_min };
+            now_ms.wrapping_sub(item.since_ms) >= u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+        };
+        // What is due takes everything before it along.
+        let first = first_fresh(user);
+        let due = fresh_items(user).enumerate().filter(|(_, item)| is_due(item)).last();
+        let until = due.map_or(first, |(at, _)| first + at + 1);
+        for at in first..until {
             if batch.is_large() {
                 // Usage goes with the rows that it counts, also when they are more than one record takes.
                 self.settle_usage(index, batch);
@@ -289,4 +329,26 @@ impl Shard {
         self.counters.confirms += 1;
         self.reply(owner, body);
     }
+}
+
+/// Where the entries begin that are in no record: they are at the end of the items.
+fn first_fresh(user: &User) -> usize {
+    user.items.len() - usize::try_from(user.fresh_entries).unwrap_or(usize::MAX)
+}
+
+fn fresh_items(user: &User) -> impl Iterator<Item = &Item> {
+    (first_fresh(user)..user.items.len()).filter_map(|at| user.items.at(at))
+}
+
+/// True for an own copy that nobody lacks but the device that sent it, while the user has few entries in no record.
+fn may_wait(user: &User, item: &Item) -> bool {
+    let Content::Message { envelope, .. } = &item.content else { return false };
+    user.fresh_entries <= OWN_COPIES_WAITING_MAX
+        && user.fresh_bytes <= OWN_COPIES_BYTES_MAX
+        && envelope.sender == user.id
+        && user.has_active_device()
+        && user
+            .devices()
+            .filter(|device| !device.detached)
+            .all(|device| device.cursor >= item.offset || device.id == envelope.device)
 }

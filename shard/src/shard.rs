@@ -19,7 +19,7 @@ use crate::mail::Body;
 use crate::placement::Placement;
 use crate::recipient::Recipient;
 use crate::session::Session;
-use crate::settle::{CONFIRM_DELAY, SETTLE_DELAY};
+use crate::settle::{CONFIRM_DELAY, OWN_COPY_DELAY, SETTLE_DELAY};
 use crate::stored::Tickets;
 use crate::sweep::Sweep;
 use crate::timers::{Alarm, Delayed, Wheel};
@@ -79,6 +79,8 @@ pub struct Shard {
     pub(crate) stalls: Delayed<ConnId>,
     /// Users with something to put into a record.
     pub(crate) dirty_users: Delayed<u32>,
+    /// Users with own copies that wait for the acknowledgement of the device that sent them.
+    pub(crate) waiting_copies: Delayed<u32>,
     /// Conversations with confirmations to record.
     pub(crate) dirty_conversations: Delayed<u32>,
     pub(crate) sweep: Sweep,
@@ -116,6 +118,7 @@ impl Shard {
             due_alarms: Vec::new(),
             stalls: Delayed::new(STALL_CHECK),
             dirty_users: Delayed::new(SETTLE_DELAY),
+            waiting_copies: Delayed::new(OWN_COPY_DELAY),
             dirty_conversations: Delayed::new(CONFIRM_DELAY),
             sweep: Sweep::new(now),
             expiry: Expiry::new(now, &config),
@@ -173,6 +176,7 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<(Mono, Deadline)> {
         [
             (self.dirty_users.next_due(), Deadline::Settle),
+            (self.waiting_copies.next_due(), Deadline::Settle),
             (self.dirty_conversations.next_due(), Deadline::Confirm),
             (self.wheel.next_due(), Deadline::Session),
             (self.stalls.next_due(), Deadline::Stall),
@@ -210,6 +214,7 @@ impl Shard {
         self.effects.is_empty()
             && self.tickets.is_idle()
             && self.dirty_users.is_empty()
+            && self.waiting_copies.is_empty()
             && self.dirty_conversations.is_empty()
             && self.loads.is_idle()
             && self.peers.iter().all(Peer::is_idle)

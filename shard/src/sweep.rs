@@ -110,6 +110,7 @@ impl Shard {
             && user.tickets == 0
             && user.work.is_none()
             && !user.is_listed
+            && !user.has_waiting_copy
             && !has_rare_work
             && !has_session
             && user.last_ticket.is_none_or(|ticket| self.tickets.is_durable(ticket))

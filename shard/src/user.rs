@@ -188,6 +188,8 @@ pub(crate) struct User {
     pub(crate) last_ticket: Option<Ticket>,
     pub(crate) is_loaded: bool,
     pub(crate) is_listed: bool,
+    /// Listed among those whose own copies wait.
+    pub(crate) has_waiting_copy: bool,
     pub(crate) is_row_dirty: bool,
     /// The row in the tables counts entries.
     pub(crate) had_usage: bool,
@@ -214,6 +216,7 @@ impl User {
             last_ticket: None,
             is_loaded: false,
             is_listed: false,
+            has_waiting_copy: false,
             is_row_dirty: false,
             had_usage: false,
             is_touched: true,

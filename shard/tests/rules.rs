@@ -25,6 +25,8 @@ mod inboxes;
 mod limits;
 #[path = "rules/order.rs"]
 mod order;
+#[path = "rules/own_copies.rs"]
+mod own_copies;
 #[path = "rules/schedules.rs"]
 mod schedules;
 #[path = "rules/sessions.rs"]

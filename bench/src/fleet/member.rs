@@ -64,6 +64,7 @@ impl Member {
         let config = SessionConfig {
             ack_every: u32::MAX,
             ack_delay: NEVER,
+            own_ack_delay: plan.own_ack_delay,
             jitter_seed: u64::from(id.0),
             outbox_max: usize::MAX,
             backoff: plan.backoff,
@@ -137,6 +138,11 @@ impl Member {
         self.touched = false;
         self.session.flush_acks(now);
         std::mem::take(&mut self.unacked)
+    }
+
+    /// When an acknowledgement leaves that no turn's end sends; `None`: none waits.
+    pub(super) fn ack_deadline(&self) -> Option<Mono> {
+        self.session.ack_deadline()
     }
 
     /// Hands the next message to the session; false if it did not take it.

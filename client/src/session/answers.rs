@@ -50,6 +50,7 @@ impl Session {
             offset,
             sequence: Sequence(accepted.sequence),
             previous: Sequence(accepted.previous_sequence),
+            is_own: true,
         };
         let message = Message {
             offset,

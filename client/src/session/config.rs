@@ -3,6 +3,7 @@
 //! Invariants
 //! - A delay depends on the seed and the inputs alone.
 
+use super::incoming::AckWaits;
 use iris_protocol::limits;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub struct SessionConfig {
     pub ack_every: u32,
     /// The longest time a stored delivery waits for its Ack.
     pub ack_delay: Duration,
+    /// The longest time a stored own copy waits for its Ack, if nothing else is to be acknowledged: it rides on the next
+    /// Send or Ack before that. Zero: as a delivery.
+    pub own_ack_delay: Duration,
     /// Delays between connections, and before a rejected message is sent again.
     pub backoff: Backoff,
     /// Most messages that may wait for an answer, those of unknown outcome included.
@@ -41,6 +45,7 @@ impl Default for SessionConfig {
             answer_timeout: limits::PONG_TIMEOUT,
             ack_every: 64,
             ack_delay: Duration::from_millis(5),
+            own_ack_delay: limits::OWN_ACK_DELAY,
             backoff: Backoff::default(),
             outbox_max: 10_000,
             jitter_seed: 0,
@@ -49,6 +54,11 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
+    pub(super) fn ack_waits(&self) -> AckWaits {
+        let own_copy = if self.own_ack_delay.is_zero() { self.ack_delay } else { self.own_ack_delay };
+        AckWaits { delivery: self.ack_delay, own_copy }
+    }
+
     /// Stored deliveries before an Ack: never so many that the window granted is full before.
     pub(super) fn ack_every(&self, window: u32) -> u32 {
         self.ack_every.clamp(1, (window / 2).max(1))

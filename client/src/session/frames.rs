@@ -182,6 +182,7 @@ impl Session {
             offset: Offset(deliver.offset),
             sequence: Sequence(deliver.sequence),
             previous: Sequence(deliver.previous_sequence),
+            is_own: false,
         };
         let message = Message {
             offset: place.offset,

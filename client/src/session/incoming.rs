@@ -9,6 +9,7 @@ use super::event::ServerFault;
 use crate::state::Applied;
 use iris_protocol::{ConversationId, Mono, Offset, Sequence};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// The place of an envelope.
 #[derive(Clone, Copy)]
@@ -16,6 +17,8 @@ pub(super) struct Place {
     pub(super) offset: Offset,
     pub(super) sequence: Sequence,
     pub(super) previous: Sequence,
+    /// The own copy of a message that this device sent, in its acceptance.
+    pub(super) is_own: bool,
 }
 
 /// What to do with an envelope.
@@ -23,6 +26,26 @@ pub(super) struct Place {
 pub(super) enum Verdict {
     Apply,
     Duplicate,
+}
+
+/// What an entry is to its acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A delivery or a gap.
+    News,
+    /// An own copy.
+    Own,
+    /// A duplicate: the caller has nothing to store for it.
+    Silent,
+}
+
+/// How long acknowledgements may wait.
+#[derive(Clone, Copy)]
+pub(super) struct AckWaits {
+    /// That of a delivery or a gap.
+    pub(super) delivery: Duration,
+    /// That of own copies alone.
+    pub(super) own_copy: Duration,
 }
 
 /// How to take back what an unstored entry did.
@@ -40,6 +63,8 @@ struct Unstored {
     silent: bool,
     /// From before the history changed.
     rewound: bool,
+    /// An own copy: its acknowledgement may wait.
+    is_own: bool,
 }
 
 #[derive(Default)]
@@ -54,6 +79,8 @@ pub(super) struct Incoming {
     /// Highest offset acknowledged in this connection.
     acked: Offset,
     unacked_count: u32,
+    /// How many of them are own copies.
+    unacked_own_count: u32,
     ack_deadline: Option<Mono>,
 }
 
@@ -75,6 +102,11 @@ impl Incoming {
         self.ack_deadline
     }
 
+    /// True unless own copies are all that is stored and not acknowledged.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.unacked_own_count < self.unacked_count.max(1)
+    }
+
     /// True when nothing waits for the caller to store it.
     pub(super) fn all_stored(&self) -> bool {
         self.unstored.is_empty()
@@ -89,6 +121,7 @@ impl Incoming {
         self.received = resumed_at;
         self.acked = named.map_or(resumed_at, |named| named.min(resumed_at));
         self.unacked_count = 0;
+        self.unacked_own_count = 0;
         self.ack_deadline = None;
     }
 
@@ -112,7 +145,7 @@ impl Incoming {
         let before = self.last.get(conversation).copied();
         match before {
             Some(last) if place.sequence <= last.sequence => {
-                self.take(place.offset, Undo::Nothing, true);
+                self.take(place.offset, Undo::Nothing, Kind::Silent);
                 return Ok(Verdict::Duplicate);
             }
             Some(last) if !last.rebase && place.previous > last.sequence => {
@@ -129,7 +162,8 @@ impl Incoming {
             return Err(ServerFault::OffsetNotIncreasing { offset: place.offset, received: self.received });
         }
         self.set(conversation, place.sequence);
-        self.take(place.offset, Undo::One(conversation.clone(), before), false);
+        let kind = if place.is_own { Kind::Own } else { Kind::News };
+        self.take(place.offset, Undo::One(conversation.clone(), before), kind);
         Ok(Verdict::Apply)
     }
 
@@ -145,7 +179,7 @@ impl Incoming {
             None => self.rebased_at(offset),
         };
         if again {
-            self.take(offset, Undo::Nothing, true);
+            self.take(offset, Undo::Nothing, Kind::Silent);
             return false;
         }
         let undo = match conversation {
@@ -157,7 +191,7 @@ impl Incoming {
                 Undo::One(conversation.clone(), before)
             }
         };
-        self.take(offset, undo, false);
+        self.take(offset, undo, Kind::News);
         true
     }
 
@@ -183,20 +217,27 @@ impl Incoming {
         Undo::All(before)
     }
 
-    fn take(&mut self, offset: Offset, undo: Undo, silent: bool) {
+    fn take(&mut self, offset: Offset, undo: Undo, kind: Kind) {
+        let silent = kind == Kind::Silent;
         self.received = self.received.max(offset);
         self.seen = self.seen.max(offset);
         if silent && self.unstored.is_empty() {
             self.stored_through = self.stored_through.max(Some(offset));
-            self.unacked_count += 1;
+            self.count_unacked(false);
             return;
         }
         let behind = self.unstored.back().is_some_and(|back| !back.rewound && offset <= back.offset);
         if silent && behind {
-            self.unacked_count += 1;
+            self.count_unacked(false);
             return;
         }
-        self.unstored.push_back(Unstored { offset, undo, silent, rewound: false });
+        let is_own = kind == Kind::Own;
+        self.unstored.push_back(Unstored { offset, undo, silent, rewound: false, is_own });
+    }
+
+    fn count_unacked(&mut self, is_own: bool) {
+        self.unacked_count += 1;
+        self.unacked_own_count += u32::from(is_own);
     }
 
     /// The caller has stored everything up to `through`. True if that moved the resume offset.
@@ -210,7 +251,7 @@ impl Incoming {
         let done = |front: &mut Unstored| front.offset <= through || front.silent;
         while let Some(entry) = self.unstored.pop_front_if(done) {
             self.stored_through = self.stored_through.max(Some(entry.offset));
-            self.unacked_count += 1;
+            self.count_unacked(entry.is_own);
         }
         self.stored_through != before
     }
@@ -222,19 +263,20 @@ impl Incoming {
     }
 
     /// True when an Ack should go out without waiting; otherwise its deadline is set.
-    pub(super) fn ack_is_due(&mut self, now: Mono, every: u32, delay: std::time::Duration) -> bool {
+    pub(super) fn ack_is_due(&mut self, now: Mono, every: u32, waits: AckWaits) -> bool {
         if self.ackable().is_none() {
             return false;
         }
-        if self.ack_deadline.is_none() {
-            self.ack_deadline = Some(now.after(delay));
-        }
+        let wait = if self.is_pressing() { waits.delivery } else { waits.own_copy };
+        let latest = now.after(wait);
+        self.ack_deadline = Some(self.ack_deadline.map_or(latest, |deadline| deadline.min(latest)));
         self.unacked_count >= every || self.ack_deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// The offset for an Ack that goes out now; `None`: nothing new to acknowledge.
     pub(super) fn take_ack(&mut self) -> Option<Offset> {
         self.unacked_count = 0;
+        self.unacked_own_count = 0;
         self.ack_deadline = None;
         let through = self.ackable()?;
         assert!(Some(through) <= self.stored_through, "acknowledging {through}, which is not stored");

@@ -55,7 +55,7 @@ impl Session {
             return self.leave(now, DisconnectReason::AnswerTimeout);
         }
         if self.link.leave.is_some_and(|leave| leave.close_at <= now) {
-            self.flush_acks(now);
+            self.acknowledge(now);
             return self.leave(now, DisconnectReason::GoAway);
         }
         if self.link.ping_at() <= now {
@@ -77,12 +77,13 @@ impl Session {
             return;
         }
         self.transmit(now);
-        if self.incoming.ack_is_due(now, self.config.ack_every(self.link.window), self.config.ack_delay) {
-            self.flush_acks(now);
+        let every = self.config.ack_every(self.link.window);
+        if self.incoming.ack_is_due(now, every, self.config.ack_waits()) {
+            self.acknowledge(now);
         }
         let done = self.outgoing.on_wire_count() == 0 && self.link.requests.is_empty();
         if self.link.leave.is_some() && done && self.incoming.all_stored() {
-            self.flush_acks(now);
+            self.acknowledge(now);
             self.leave(now, DisconnectReason::GoAway);
         }
     }

@@ -128,7 +128,8 @@ fn constants() -> BTreeMap<String, String> {
         bytes UNSENT_BYTES_MAX, time SKEW_MAX, time STALL_MAX, time PONG_TIMEOUT, time TOKEN_NOTICE,
         time HEARTBEAT_MIN,
         time HEARTBEAT_MAX,
-        time SETTLE_DELAY_MAX, time OS_SYNC_INTERVAL, time CLOCK_ADVANCE_MAX, count DEDUP_MEMORY_MAX,
+        time SETTLE_DELAY_MAX, time OWN_ACK_DELAY, time OWN_COPY_DELAY_MAX, count OWN_COPIES_WAITING_MAX,
+        time OS_SYNC_INTERVAL, time CLOCK_ADVANCE_MAX, count DEDUP_MEMORY_MAX,
     ]
 }
 

@@ -7,6 +7,7 @@ export const WINDOW_DEFAULT = 256;
 export const SEND_WINDOW = 100;
 export const PONG_TIMEOUT_MS = 20_000;
 export const HEARTBEAT_DEFAULT_MS = 60_000;
+export const OWN_ACK_DELAY_MS = 200;
 export const PAYLOAD_BYTES_MAX = 65_536;
 
 /** Settings of a session. */
@@ -24,6 +25,8 @@ export interface SessionConfig {
   readonly ackEvery: number;
   /** The longest time a stored delivery waits for its Ack. */
   readonly ackDelayMs: number;
+  /** The longest time a stored own copy waits for its Ack, if nothing else is to be acknowledged; 0: as a delivery. */
+  readonly ownAckDelayMs: number;
   /** Upper end of the first delay between connections. */
   readonly backoffBaseMs: number;
   /** Upper end of every delay. */
@@ -45,6 +48,7 @@ export function sessionConfig(wishes: Partial<SessionConfig> = {}): SessionConfi
     answerTimeoutMs: PONG_TIMEOUT_MS,
     ackEvery: 64,
     ackDelayMs: 5,
+    ownAckDelayMs: OWN_ACK_DELAY_MS,
     backoffBaseMs: 1_000,
     backoffCapMs: 60_000,
     stableAfterMs: 60_000,

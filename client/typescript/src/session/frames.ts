@@ -139,7 +139,7 @@ function onDeliver(machine: Machine, deliver: wire.Deliver): void {
   if (messageId === undefined) throw invalid("deliver", "messageId");
   if (deliver.previousSequence >= sequence) throw invalid("deliver", "previousSequence");
   if (isForeign(conversation, machine.user)) throw invalid("deliver", "conversation");
-  const place = { offset, sequence, previous: deliver.previousSequence };
+  const place = { offset, sequence, previous: deliver.previousSequence, isOwn: false };
   apply(machine, place, { type: "message", offset, conversation, sequence, sender, device, messageId, serverTime, payload });
 }
 
@@ -223,7 +223,7 @@ function onAccepted(machine: Machine, accepted: wire.Accepted): void {
   });
   if (offset === undefined) return;
   // The acceptance counts as the delivery of this device's own copy.
-  const place = { offset, sequence, previous: previousSequence };
+  const place = { offset, sequence, previous: previousSequence, isOwn: true };
   const own = { conversation, sender: machine.user, device: undefined, messageId, serverTime, payload };
   apply(machine, place, { type: "message", offset, sequence, ...own });
 }

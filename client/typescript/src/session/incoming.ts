@@ -13,6 +13,17 @@ export interface Place {
   readonly offset: number;
   readonly sequence: number;
   readonly previous: number;
+  /** The own copy of a message that this device sent, in its acceptance. */
+  readonly isOwn: boolean;
+}
+
+/** What an entry is to its acknowledgement; "silent": a duplicate, for which the caller has nothing to store. */
+type Kind = "news" | "own" | "silent";
+
+/** How long the acknowledgements of deliveries may wait, and those of own copies alone. */
+export interface AckWaits {
+  readonly deliveryMs: number;
+  readonly ownCopyMs: number;
 }
 
 /** How to take back what an unstored entry did. */
@@ -27,8 +38,7 @@ const NOTHING: Undo = { what: "nothing" };
 interface Unstored {
   readonly offset: number;
   undo: Undo;
-  /** A duplicate: the caller has nothing to store for it. */
-  readonly silent: boolean;
+  readonly kind: Kind;
   /** From before the history changed. */
   rewound: boolean;
 }
@@ -43,6 +53,7 @@ export class Incoming {
   /** Highest offset acknowledged in this connection. */
   private acked = 0;
   private unackedCount = 0;
+  private unackedOwnCount = 0;
   private deadline: number | undefined;
 
   constructor(
@@ -65,6 +76,11 @@ export class Incoming {
     return this.deadline;
   }
 
+  /** True unless own copies are all that is stored and not acknowledged. */
+  get isPressing(): boolean {
+    return this.unackedOwnCount < Math.max(this.unackedCount, 1);
+  }
+
   /** True when nothing waits for the caller to store it. */
   get allStored(): boolean {
     return this.unstored.length === 0;
@@ -79,6 +95,7 @@ export class Incoming {
     this.highest = resumedAt;
     this.acked = named === undefined ? resumedAt : Math.min(named, resumedAt);
     this.unackedCount = 0;
+    this.unackedOwnCount = 0;
     this.deadline = undefined;
   }
 
@@ -97,7 +114,7 @@ export class Incoming {
   message(conversation: string, place: Place): "apply" | "duplicate" {
     const before = this.last.get(conversation);
     if (before !== undefined && place.sequence <= before.sequence) {
-      this.take(place.offset, NOTHING, true);
+      this.take(place.offset, NOTHING, "silent");
       return "duplicate";
     }
     if (before !== undefined && !before.rebase && place.previous > before.sequence) {
@@ -108,7 +125,7 @@ export class Incoming {
       throw new ServerFault({ fault: "offset not increasing", offset: place.offset, received: this.highest });
     }
     this.last.set(conversation, { sequence: place.sequence, rebase: false });
-    this.take(place.offset, { what: "one", conversation, before }, false);
+    this.take(place.offset, { what: "one", conversation, before }, place.isOwn ? "own" : "news");
     return "apply";
   }
 
@@ -116,10 +133,10 @@ export class Incoming {
   gap(offset: number, conversation: string | undefined, through: number): boolean {
     const again = conversation === undefined ? this.rebasedAt(offset) : offset <= this.seen;
     if (again) {
-      this.take(offset, NOTHING, true);
+      this.take(offset, NOTHING, "silent");
       return false;
     }
-    this.take(offset, conversation === undefined ? this.rebaseAll() : this.skip(conversation, through), false);
+    this.take(offset, conversation === undefined ? this.rebaseAll() : this.skip(conversation, through), "news");
     return true;
   }
 
@@ -140,20 +157,26 @@ export class Incoming {
     return this.unstored.some((entry) => entry.offset === offset && entry.undo.what === "all");
   }
 
-  private take(offset: number, undo: Undo, silent: boolean): void {
+  private take(offset: number, undo: Undo, kind: Kind): void {
+    const silent = kind === "silent";
     this.highest = Math.max(this.highest, offset);
     this.seen = Math.max(this.seen, offset);
     if (silent && this.unstored.length === 0) {
       this.through = Math.max(this.through ?? 0, offset);
-      this.unackedCount += 1;
+      this.countUnacked(kind);
       return;
     }
     const back = this.unstored.at(-1);
     if (silent && back !== undefined && !back.rewound && offset <= back.offset) {
-      this.unackedCount += 1;
+      this.countUnacked(kind);
       return;
     }
-    this.unstored.push({ offset, undo, silent, rewound: false });
+    this.unstored.push({ offset, undo, kind, rewound: false });
+  }
+
+  private countUnacked(kind: Kind): void {
+    this.unackedCount += 1;
+    if (kind === "own") this.unackedOwnCount += 1;
   }
 
   /** The caller has stored everything up to `through`. True if that moved the resume offset. */
@@ -166,9 +189,9 @@ export class Incoming {
     }
     this.dropWhile((entry) => entry.rewound);
     const before = this.through;
-    for (const entry of this.dropWhile((one) => one.offset <= through || one.silent)) {
+    for (const entry of this.dropWhile((one) => one.offset <= through || one.kind === "silent")) {
       this.through = Math.max(this.through ?? 0, entry.offset);
-      this.unackedCount += 1;
+      this.countUnacked(entry.kind);
     }
     return this.through !== before;
   }
@@ -186,15 +209,17 @@ export class Incoming {
   }
 
   /** True when an Ack should go out without waiting; otherwise its deadline is set. */
-  ackIsDue(now: number, every: number, delayMs: number): boolean {
+  ackIsDue(now: number, every: number, waits: AckWaits): boolean {
     if (this.ackable() === undefined) return false;
-    this.deadline ??= now + delayMs;
+    const latest = now + (this.isPressing ? waits.deliveryMs : waits.ownCopyMs);
+    this.deadline = Math.min(this.deadline ?? latest, latest);
     return this.unackedCount >= every || this.deadline <= now;
   }
 
   /** The offset for an Ack that goes out now; undefined: nothing new to acknowledge. */
   takeAck(): number | undefined {
     this.unackedCount = 0;
+    this.unackedOwnCount = 0;
     this.deadline = undefined;
     const through = this.ackable();
     if (through !== undefined) this.acked = through;

@@ -144,7 +144,7 @@ export class Machine {
     }
   }
 
-  flushAcks(now: number): void {
+  acknowledge(now: number): void {
     if (!this.link.isOnline) return;
     const throughOffset = this.incoming.takeAck();
     if (throughOffset !== undefined) this.emit(now, { kind: "ack", value: { throughOffset } });
@@ -156,10 +156,12 @@ export class Machine {
     this.transmit(now);
     const half = Math.max(Math.floor(this.link.window / 2), 1);
     const every = Math.min(Math.max(this.config.ackEvery, 1), half);
-    if (this.incoming.ackIsDue(now, every, this.config.ackDelayMs)) this.flushAcks(now);
+    const { ackDelayMs, ownAckDelayMs } = this.config;
+    const waits = { deliveryMs: ackDelayMs, ownCopyMs: ownAckDelayMs === 0 ? ackDelayMs : ownAckDelayMs };
+    if (this.incoming.ackIsDue(now, every, waits)) this.acknowledge(now);
     const done = this.outgoing.onWireCount === 0 && this.link.requests.size === 0;
     if (this.link.leave !== undefined && done && this.incoming.allStored) {
-      this.flushAcks(now);
+      this.acknowledge(now);
       this.leave(now, "go away");
     }
   }

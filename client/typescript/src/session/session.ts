@@ -72,7 +72,7 @@ export class Session {
 
   /** Leaves for good: flushes acknowledgements, asks to close, and does not reconnect before `restart`. */
   close(now: number): void {
-    this.#machine.flushAcks(now);
+    this.#machine.acknowledge(now);
     this.#machine.link.next = "stop";
     this.#machine.leave(now, "by caller");
   }
@@ -115,9 +115,13 @@ export class Session {
     this.#machine.settle(now);
   }
 
-  /** Sends an Ack for everything stored: to be called at the end of a batch of frames. */
+  /**
+   * Sends an Ack for everything stored: to be called at the end of a batch of frames. Own copies alone wait: for a Send
+   * or another Ack to ride on, or for `ownAckDelayMs`.
+   */
   flushAcks(now: number): void {
-    this.#machine.flushAcks(now);
+    const { incoming, config } = this.#machine;
+    if (incoming.isPressing || config.ownAckDelayMs === 0) this.#machine.acknowledge(now);
   }
 
   /** Gives the server a fresh token; the event "refreshed" carries the request id. Undefined: not logged in. */
@@ -189,7 +193,7 @@ export class Session {
     if (link.deadAt <= now) return this.#machine.leave(now, "heartbeat timeout");
     if (answerDeadline !== undefined && answerDeadline <= now) return this.#machine.leave(now, "answer timeout");
     if (link.leave !== undefined && link.leave.closeAt <= now) {
-      this.#machine.flushAcks(now);
+      this.#machine.acknowledge(now);
       return this.#machine.leave(now, "go away");
     }
     if (link.pingAt <= now) this.#machine.ping(now);
