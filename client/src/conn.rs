@@ -308,9 +308,22 @@ fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<TcpStream, ConnErro
             return Err(ConnError::NotLoopback { address });
         }
         match TcpStream::connect_timeout(&address, timeout) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) if !is_own_end(&socket) => return Ok(socket),
+            Ok(_) => {
+                failed = ConnError::Connect { address, source: io::ErrorKind::ConnectionRefused.into() };
+            }
             Err(source) => failed = ConnError::Connect { address, source },
         }
     }
     Err(failed)
 }
+
+/// True if a socket is connected to itself. On this host, while nobody listens on a port that the kernel also gives to
+/// outgoing connections, one try in some ten thousand ends so (RFC 9293, section 3.5: a simultaneous open), and holds the
+/// port against the server that is coming back.
+fn is_own_end(socket: &TcpStream) -> bool {
+    matches!((socket.local_addr(), socket.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
+}
+
+#[cfg(test)]
+mod tests;

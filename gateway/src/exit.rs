@@ -4,8 +4,6 @@
 //! - A number is never reused for another meaning: service files and scripts depend on them. 76 was one.
 //! - docs/OPERATING.md has the same table; a test holds the two together.
 
-use std::process::ExitCode;
-
 macro_rules! exit_statuses {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $restart:literal; )*) => {
         /// How the process ends.
@@ -70,15 +68,10 @@ exit_statuses! {
 
 impl ExitStatus {
     /// Ends the process at once: no destructors, no exit handlers, no waiting for other threads.
-    /// For a core that cannot go on; what must be durable is durable already, or was never acknowledged.
+    /// For a core that cannot go on, and for the end of `main`; what must be durable is durable already, or was never
+    /// acknowledged.
     pub fn exit_now(self) -> ! {
         signal_hook::low_level::exit(i32::from(self.number()))
-    }
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> Self {
-        Self::from(status.number())
     }
 }
 

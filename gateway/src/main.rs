@@ -5,12 +5,12 @@ use iris_gateway::args::Task;
 use iris_gateway::cli::Cli;
 use iris_gateway::exit::ExitStatus;
 use iris_gateway::{commands, echo, fsck, remote, serve};
-use std::process::ExitCode;
+use std::io::Write as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+fn main() {
     let status = match Task::of(Cli::parse()) {
         Ok(task) => run(task),
         Err(error) => {
@@ -18,7 +18,10 @@ fn main() -> ExitCode {
             ExitStatus::Usage
         }
     };
-    status.into()
+    // What is not a whole line is still in the buffer; nobody is left to be told that it cannot be written.
+    let _unwritten = std::io::stdout().flush();
+    // Not by returning: the destructors of RocksDB's statics would run beside threads that still use them.
+    status.exit_now()
 }
 
 fn run(task: Task) -> ExitStatus {
