@@ -13,6 +13,7 @@ use crate::number::{Mark, RecordNumber};
 use rocksdb::{ColumnFamily, DB, FlushOptions, ReadOptions, WriteBatch, WriteOptions, properties};
 use std::path::Path;
 
+mod complaint;
 mod options;
 
 pub use options::{RocksConfig, RocksShared};
@@ -190,9 +191,9 @@ impl Tables for RocksTables {
             return Ok(());
         }
         let stops = if stopped > 0 { ", and writes are stopped" } else { "" };
-        let cause = format!(
-            "{errors} errors of flushes or compactions{stops}; see the file LOG in the tables' folder"
-        );
+        let reason = complaint::last(self.db.path());
+        let reason = reason.as_deref().unwrap_or("see the file LOG in the tables' folder");
+        let cause = format!("{errors} errors of flushes or compactions{stops}: {reason}");
         Err(TableError::Background { cause })
     }
 
