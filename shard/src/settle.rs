@@ -25,7 +25,7 @@ use std::time::Duration;
 /// those that are being acked need no record, and none waits longer than two rounds.
 pub(crate) const SETTLE_DELAY: Duration = Duration::from_millis(10);
 /// Users with own copies that wait are looked at after this time: the acknowledgement of the device that sent them may
-/// ride on its next Send, or on its next Ack.
+/// ride on its next Send, or on its next Ack (docs/decisions/0015).
 pub(crate) const OWN_COPY_DELAY: Duration = Duration::from_millis(250);
 /// Payload bytes in no record of a user whose own copies may wait.
 const OWN_COPIES_BYTES_MAX: u64 = UNCONFIRMED_BYTES_MAX / 4;
