@@ -8,6 +8,7 @@
 //! - Whatever is asked, the answer is typed: no panic, no error of the server.
 
 mod access;
+mod bans;
 pub(crate) mod board;
 mod body;
 mod demo;

@@ -225,6 +225,11 @@ impl Task {
                 Self::Remote(reached(remote), Order::Kick(user_id("USER", &user)?, device_id(device)?))
             }
             Command::Revoke(revoke) => revocation(revoke)?,
+            Command::Ban(cli::Ban { address, ttl, lift, remote }) => {
+                let ttl = (!lift).then(|| duration("--for", &ttl)).transpose()?;
+                Self::Remote(reached(remote), Order::Ban(address, ttl))
+            }
+            Command::Bans(remote) => Self::Remote(reached(remote), Order::Bans),
             Command::Admin(AdminCommand::Keygen(keygen)) => Self::AdminKeygen { out: keygen.out },
             Command::Fsck(fsck) => Self::Fsck { data_dir: fsck.data_dir, json: fsck.json },
             Command::WebsocketEcho(echo) => {

@@ -4,7 +4,7 @@
 //! - Nothing here looks at a file, the environment or the clock.
 
 use clap::{Args, Parser, Subcommand};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Iris: a messaging gateway.
@@ -42,6 +42,10 @@ pub enum Command {
     Kick(Kick),
     /// Revoke tokens: one by its jti, or those that a user or a device has.
     Revoke(Revoke),
+    /// Refuse new connections of an address for a while, or no longer.
+    Ban(Ban),
+    /// Show the addresses that are banned.
+    Bans(Remote),
     /// Let a running gateway drain and end.
     Drain(Remote),
     /// Make the credential of the admin port.
@@ -274,6 +278,22 @@ pub struct Revoke {
     /// Only those of this device.
     #[arg(long, value_name = "DEVICE", requires = "user")]
     pub device: Option<String>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `ban`.
+#[derive(Debug, Args)]
+pub struct Ban {
+    /// The address; an IPv6 one stands for its /64.
+    pub address: IpAddr,
+    /// For how long, at most 30 days; a restart ends it, too.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub ttl: String,
+    /// End the ban.
+    #[arg(long, conflicts_with = "ttl")]
+    pub lift: bool,
     /// Which gateway.
     #[command(flatten)]
     pub remote: Remote,

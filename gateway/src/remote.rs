@@ -12,6 +12,7 @@ use crate::exit::ExitStatus;
 use crate::secret_file;
 use iris_protocol::{DeviceId, UserId};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::Agent;
@@ -58,8 +59,36 @@ pub enum Order {
     RevokeToken(String),
     /// Revoke a user's tokens, or a device's.
     RevokeBearer(UserId, Option<DeviceId>),
+    /// Refuse an address for this long; `None`: no longer.
+    Ban(IpAddr, Option<Duration>),
+    /// Who is banned.
+    Bans,
     /// Drain and end.
     Drain,
+}
+
+/// What is sent: a body of `Null` is an empty one.
+enum Verb {
+    Get,
+    Post(Value),
+    Delete,
+}
+
+impl Verb {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post(_) => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    fn body(&self) -> String {
+        match self {
+            Self::Post(body) if !body.is_null() => body.to_string(),
+            Self::Get | Self::Post(_) | Self::Delete => String::new(),
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -109,27 +138,34 @@ pub fn run(remote: &Remote, order: &Order) -> ExitStatus {
 }
 
 fn carry_out(remote: &Remote, order: &Order) -> Result<ExitStatus, RemoteError> {
-    let (path, body) = match order {
+    let (path, verb) = match order {
         Order::Status => return status(remote),
         Order::Top { interval, count } => return top::run(remote, *interval, *count),
         Order::Connections { limit, from } => {
             let from = from.as_ref().map(|from| format!("&from={from}")).unwrap_or_default();
-            (format!("connections?limit={limit}{from}"), None)
+            (format!("connections?limit={limit}{from}"), Verb::Get)
         }
-        Order::User(user) => (format!("users/{user}"), None),
-        Order::Kick(user, None) => (format!("users/{user}/kick"), Some(Value::Null)),
-        Order::Kick(user, Some(device)) => (format!("users/{user}/devices/{device}/kick"), Some(Value::Null)),
-        Order::RevokeToken(jti) => ("revocations".to_owned(), Some(json!({ "jti": jti }))),
+        Order::User(user) => (format!("users/{user}"), Verb::Get),
+        Order::Kick(user, None) => (format!("users/{user}/kick"), Verb::Post(Value::Null)),
+        Order::Kick(user, Some(device)) => {
+            (format!("users/{user}/devices/{device}/kick"), Verb::Post(Value::Null))
+        }
+        Order::RevokeToken(jti) => ("revocations".to_owned(), Verb::Post(json!({ "jti": jti }))),
         Order::RevokeBearer(user, device) => {
             let mut body = json!({ "user": user.as_str() });
             if let Some(device) = device {
                 body["device"] = json!(device.as_str());
             }
-            ("revocations".to_owned(), Some(body))
+            ("revocations".to_owned(), Verb::Post(body))
         }
-        Order::Drain => ("drain".to_owned(), Some(Value::Null)),
+        Order::Ban(address, Some(ttl)) => {
+            ("bans".to_owned(), Verb::Post(json!({ "address": address, "ttl_s": ttl.as_secs() })))
+        }
+        Order::Ban(address, None) => (format!("bans/{address}"), Verb::Delete),
+        Order::Bans => ("bans".to_owned(), Verb::Get),
+        Order::Drain => ("drain".to_owned(), Verb::Post(Value::Null)),
     };
-    let answer = remote.ask_as_operator(&path, body)?.json()?;
+    let answer = remote.ask_as_operator(&path, &verb)?.json()?;
     if remote.json {
         return Ok(print_json(&answer));
     }
@@ -138,6 +174,11 @@ fn carry_out(remote: &Remote, order: &Order) -> Result<ExitStatus, RemoteError> 
         Order::User(_) => show::user(&answer),
         Order::Kick(..) => format!("closed {}\n", answer["closed"]),
         Order::RevokeToken(_) | Order::RevokeBearer(..) => show::revoked(&answer),
+        Order::Ban(address, Some(_)) => {
+            format!("new connections of {address} are refused; those that are open stay\n")
+        }
+        Order::Ban(address, None) => format!("{address} may connect again\n"),
+        Order::Bans => show::bans(&answer),
         Order::Drain => "the gateway drains\n".to_owned(),
         Order::Status | Order::Top { .. } => String::new(),
     }))
@@ -151,9 +192,9 @@ struct Seen {
 }
 
 fn gather(remote: &Remote) -> Result<Seen, RemoteError> {
-    let ready = remote.send("/readyz?verbose", None, None)?;
+    let ready = remote.send("/readyz?verbose", None, &Verb::Get)?;
     // While the process starts there are no cores yet.
-    let shards = match remote.send("/api/v1/shards", None, None).and_then(|shards| shards.json()) {
+    let shards = match remote.send("/api/v1/shards", None, &Verb::Get).and_then(|shards| shards.json()) {
         Ok(shards) => shards["shards"].clone(),
         Err(RemoteError::Refused { .. }) => json!([]),
         Err(error) => return Err(error),
@@ -174,22 +215,20 @@ fn status(remote: &Remote) -> Result<ExitStatus, RemoteError> {
 }
 
 impl Remote {
-    fn ask_as_operator(&self, path: &str, body: Option<Value>) -> Result<Answer, RemoteError> {
+    fn ask_as_operator(&self, path: &str, verb: &Verb) -> Result<Answer, RemoteError> {
         let path_of_credential = self.credential.as_ref().ok_or(RemoteError::NoCredential)?;
         let credential = secret_file::read(path_of_credential)
             .map_err(|source| RemoteError::Credential { path: path_of_credential.clone(), source })?;
-        self.send(&format!("/api/v1/{path}"), Some(credential.trim()), body)
+        self.send(&format!("/api/v1/{path}"), Some(credential.trim()), verb)
     }
 
-    /// GET without a body, POST with one; `Null` is an empty one.
-    fn send(&self, path: &str, credential: Option<&str>, body: Option<Value>) -> Result<Answer, RemoteError> {
+    fn send(&self, path: &str, credential: Option<&str>, verb: &Verb) -> Result<Answer, RemoteError> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
-        let mut request = Request::builder().method(if body.is_some() { "POST" } else { "GET" }).uri(&url);
+        let mut request = Request::builder().method(verb.method()).uri(&url);
         if let Some(credential) = credential {
             request = request.header("Authorization", format!("Bearer {credential}"));
         }
-        let body = body.filter(|body| !body.is_null()).map(|body| body.to_string()).unwrap_or_default();
-        let request = request.body(body).map_err(|_| RemoteError::Url { url: self.admin.clone() })?;
+        let request = request.body(verb.body()).map_err(|_| RemoteError::Url { url: self.admin.clone() })?;
         let config = Agent::config_builder()
             .timeout_global(Some(ANSWER_MAX))
             .http_status_as_error(false)

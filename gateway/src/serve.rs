@@ -176,7 +176,9 @@ fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Resul
         asker: Asker::new(core.asks.clone(), waker),
     });
     let placement = opened.placement.clone();
-    board.introduce(board::Serving { cores: shown.collect(), placement, revocations });
+    let serving =
+        board::Serving { cores: shown.collect(), placement, revocations, addresses: Arc::clone(&addresses) };
+    board.introduce(serving);
     announce(&bound.addresses);
     let in_force = InForce {
         plan,

@@ -6,6 +6,7 @@
 use super::access::Credential;
 use super::errors::{Code, Failure};
 use super::tokens::Issuing;
+use crate::address::AddressTable;
 use crate::asks::{Ask, Asker};
 use crate::config::Config;
 use crate::control::{Control, CoreStats};
@@ -70,6 +71,8 @@ pub(crate) struct Serving {
     pub(crate) placement: Placement,
     /// What is revoked.
     pub(crate) revocations: Revocations,
+    /// What addresses may do.
+    pub(crate) addresses: Arc<AddressTable>,
 }
 
 /// See the module.
@@ -121,6 +124,14 @@ impl Board {
     /// STARTING until it was read.
     pub(super) fn revocations(&self) -> Result<&Revocations, Failure> {
         self.serving().map(|serving| &serving.revocations)
+    }
+
+    /// What addresses may do.
+    ///
+    /// # Errors
+    /// STARTING while nobody is let in.
+    pub(super) fn addresses(&self) -> Result<&AddressTable, Failure> {
+        self.serving().map(|serving| serving.addresses.as_ref())
     }
 
     /// The configuration in force.

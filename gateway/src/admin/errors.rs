@@ -50,10 +50,14 @@ codes! {
     UnknownPath = 404, "UNKNOWN_PATH", "no such path; /api/v1/openapi.json lists them";
     /// Nobody knows this user.
     UnknownUser = 404, "UNKNOWN_USER", "this user has no device and was never sent anything";
+    /// No ban to lift.
+    UnknownBan = 404, "UNKNOWN_BAN", "this address is not banned";
     /// The path does not take this method.
     MethodNotAllowed = 405, "METHOD_NOT_ALLOWED", "this path does not take this method";
     /// Too many revocations.
     RevocationsFull = 409, "REVOCATIONS_FULL", "there are 100000 revocations, which is the limit; each lives for a day";
+    /// Too many bans.
+    BansFull = 409, "BANS_FULL", "65536 addresses are banned, which is the limit; lift others first";
     /// The body is above the limit.
     BodyTooLarge = 413, "BODY_TOO_LARGE", "the body is larger than 16 KiB";
     /// A core did not answer in time.

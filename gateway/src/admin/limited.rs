@@ -1,7 +1,8 @@
-//! The port's socket, with a bound on how many connections are open at once.
+//! The port's socket, with a bound on how many connections are open at once, and on how long one may be silent.
 //!
 //! Invariants
 //! - Above the bound nothing is accepted until somebody goes.
+//! - Whoever is silent goes, so that the silent cannot keep others out.
 
 use axum::serve::Listener;
 use std::io;
@@ -9,23 +10,32 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at once: some operators and a scraper need a handful.
 const CONNECTIONS_MAX: usize = 128;
+/// A connection on which nothing comes for this long is closed: more than most scrapers wait between two looks.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(super) struct Limited {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    silence_max: Duration,
 }
 
 impl Limited {
     /// Bounds a socket.
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self::with(listener, CONNECTIONS_MAX, SILENCE_MAX)
+    }
+
+    fn with(listener: TcpListener, connections_max: usize, silence_max: Duration) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(connections_max)), silence_max }
     }
 }
 
@@ -36,7 +46,8 @@ impl Listener for Limited {
     async fn accept(&mut self) -> (Placed, SocketAddr) {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Placed { stream, _place: place }, address)
+        let silence_max = self.silence_max;
+        (Placed { stream, silence_max, silent: Box::pin(sleep(silence_max)), _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -47,6 +58,9 @@ impl Listener for Limited {
 /// A connection, and its place among those that may be open.
 pub(super) struct Placed {
     stream: TcpStream,
+    silence_max: Duration,
+    /// Ends when the peer was silent for too long.
+    silent: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -56,7 +70,12 @@ impl AsyncRead for Placed {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            let until = Instant::now() + self.silence_max;
+            self.silent.as_mut().reset(until);
+            return Poll::Ready(read);
+        }
+        self.silent.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -77,3 +96,6 @@ impl AsyncWrite for Placed {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@
 
 use super::board::Board;
 use super::errors::Code;
-use super::{health, metrics, orders, revoke, tokens, users, views};
+use super::{bans, health, metrics, orders, revoke, tokens, users, views};
 use axum::Json;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ type Parameter = (&'static str, fn() -> Value);
 
 /// A method of a path.
 pub(super) struct Operation {
-    /// GET, POST or PUT.
+    /// GET, POST, PUT or DELETE.
     pub(super) method: &'static str,
     /// With `{user}` and `{device}` where they stand.
     pub(super) path: &'static str,
@@ -132,6 +132,19 @@ pub(super) fn operations() -> Vec<Operation> {
         .method("post", 201)
         .needs(Needs::Operator)
         .body(revocation),
+        new("/api/v1/bans", get(bans::list), "the addresses that are banned, and for how long yet")
+            .needs(Needs::Operator),
+        new(
+            "/api/v1/bans",
+            post(bans::ban),
+            "refuse new connections of an address (an IPv6 one: of its /64): `{\"address\": ..., \"ttl_s\": 3600}`; until a restart",
+        )
+        .method("post", 201)
+        .needs(Needs::Operator)
+        .body(banning),
+        new("/api/v1/bans/{address}", delete(bans::lift), "lift a ban")
+            .method("delete", 200)
+            .needs(Needs::Operator),
         new(
             "/api/v1/tokens",
             post(tokens::issue),
@@ -179,6 +192,15 @@ fn revocation() -> Value {
     ] })
 }
 
+fn address() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]{2,45}$" })
+}
+
+fn banning() -> Value {
+    let properties = json!({ "address": address(), "ttl_s": whole(1, bans::TTL_S_MAX) });
+    object(&properties, &["address", "ttl_s"], &json!({ "address": "192.0.2.1", "ttl_s": 3600 }))
+}
+
 fn token() -> Value {
     let properties = json!({ "user": id(), "device": id(), "ttl_s": whole(1, 86_400) });
     object(&properties, &["user", "device"], &json!({ "user": "alice", "device": "phone", "ttl_s": 60 }))
@@ -216,7 +238,9 @@ async fn describe() -> Json<Value> {
 fn described(operation: &Operation) -> Value {
     let Operation { path, needs, ok, about, parameters, body, .. } = operation;
     let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": id() }));
+    let schema = |name| if name == "address" { address() } else { id() };
+    let in_path =
+        in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": schema(name) }));
     let in_query = parameters
         .iter()
         .map(|(name, schema)| json!({ "name": name, "in": "query", "required": false, "schema": schema() }));

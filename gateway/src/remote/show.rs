@@ -56,6 +56,15 @@ pub(super) fn user(answer: &Value) -> String {
     )
 }
 
+/// A line for each banned address.
+pub(super) fn bans(answer: &Value) -> String {
+    let mut rows = vec![vec!["address".to_owned(), "seconds left".to_owned()]];
+    rows.extend(
+        items(&answer["bans"]).iter().map(|ban| vec![word(&ban["address"]), word(&ban["ends_in_s"])]),
+    );
+    table(&rows)
+}
+
 /// What a revocation did.
 pub(super) fn revoked(answer: &Value) -> String {
     let force = if answer["in_force"] == true {

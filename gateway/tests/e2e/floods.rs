@@ -39,8 +39,23 @@ pub(crate) fn greeted(gateway: &Gateway, token: &str) -> Option<Frame> {
     next_frame(&mut conn)
 }
 
+/// What a frame is answered with on a plain socket; nothing if that is closed.
+pub(crate) fn asked(
+    stream: &mut TcpStream,
+    frame: iris_protocol::wire::client_frame::Frame,
+) -> Option<Frame> {
+    let body = iris_protocol::wire::ClientFrame { frame: Some(frame) }.encode_to_vec();
+    stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).ok()?;
+    stream.write_all(&body).ok()?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut body).ok()?;
+    iris_protocol::wire::ServerFrame::decode(body.as_slice()).unwrap().frame
+}
+
 /// A connection from another address of this host.
-fn connect_from(gateway: &Gateway, from: &str) -> TcpStream {
+pub(crate) fn connect_from(gateway: &Gateway, from: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&format!("{from}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.connect(&gateway.plaintext_address().parse::<SocketAddr>().unwrap().into()).unwrap();
