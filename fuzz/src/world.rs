@@ -59,6 +59,7 @@ fn limits() -> Limits {
         inbox_bytes: 4_000,
         unclaimed_envelopes: 3,
         unclaimed_bytes: 1_000,
+        unclaimed_total_bytes: 1_500,
         devices: 2,
         dedup_rows: 200,
         ..Limits::default()

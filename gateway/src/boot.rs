@@ -5,7 +5,7 @@
 
 use crate::args::ServePlan;
 use crate::commands::now;
-use crate::config::Config;
+use crate::config::{Config, DiskShare};
 use crate::exit::ExitStatus;
 use crate::serve::ServeError;
 use iris_protocol::{Durability, ShardId, Wall};
@@ -33,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) cores: Vec<CoreBoot>,
     /// Which shard owns which slot.
     pub(crate) placement: Placement,
+    /// What the cores share.
+    pub(crate) share: DiskShare,
 }
 
 /// What one core starts with.
@@ -77,9 +79,12 @@ pub(crate) fn open(config: &Config, shards: u16, plan: &ServePlan) -> Result<Ope
     let mut directory = opened.map_err(|error| ServeError::new(status_of(&error), error))?;
     tell(&directory);
     let placement = Placement::even(shards);
-    let cores =
-        cores(config, &mut directory, &request, &placement).map_err(|error| unusable("prepare", error))?;
-    Ok(Opened { directory, cores, placement })
+    let disk_bytes = Space::new(path, SpaceConfig::default()).total_bytes();
+    let disk_bytes = disk_bytes.map_err(|error| unusable("measure the disk of", error))?;
+    let share = DiskShare { disk_bytes, shards };
+    let cores = cores((config, share), &mut directory, &request, &placement)
+        .map_err(|error| unusable("prepare", error))?;
+    Ok(Opened { directory, cores, placement, share })
 }
 
 fn request(config: &Config, shards: u16, plan: &ServePlan) -> std::io::Result<OpenRequest> {
@@ -93,7 +98,7 @@ fn request(config: &Config, shards: u16, plan: &ServePlan) -> std::io::Result<Op
 }
 
 fn cores(
-    config: &Config,
+    (config, share): (&Config, DiskShare),
     directory: &mut OpenedDirectory<RocksTables>,
     request: &OpenRequest,
     placement: &Placement,
@@ -113,7 +118,7 @@ fn cores(
             generation: directory.generation,
             incarnation: directory.meta.meta().incarnation,
             durability: request.durability,
-            limits: config.shard_limits(),
+            limits: config.shard_limits(share),
             hash_seed: request.random.rotate_left(u32::from(number)),
             mail_ring: MAIL_RING,
             clock: directory.clock,

@@ -142,6 +142,9 @@ sections! {
         unclaimed_envelopes: u32 = limits().unclaimed_envelopes;
         /// Inbox of a user who has no device yet, in bytes.
         unclaimed_bytes: Size = Size(limits().unclaimed_bytes);
+        /// Inboxes of all users who have no device yet together, in bytes, 256 of them a message beside its payload; above it,
+        /// messages to any of them are refused with INBOX_FULL. 0 takes 1 % of the disk. Each core has an even share.
+        unclaimed_total_bytes: Size = Size(0);
         /// Devices of a user; one more is refused with TOO_MANY_DEVICES.
         devices: u32 = limits().devices;
         /// Messages a second that a user may send, sustained; above it: RATE_LIMITED.
@@ -328,11 +331,29 @@ impl Tokens {
     }
 }
 
+/// What the shards of this process share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskShare {
+    /// Size of the file system of the data directory.
+    pub disk_bytes: u64,
+    /// Among how many shards.
+    pub shards: u16,
+}
+
+impl DiskShare {
+    /// A shard's part of what is configured for all, or of 1 % of the disk if that is 0.
+    fn unclaimed_bytes(self, configured: Size) -> u64 {
+        let all = if configured.0 == 0 { self.disk_bytes / 100 } else { configured.0 };
+        all / u64::from(self.shards.max(1))
+    }
+}
+
 impl Config {
     /// The limits as the shard takes them.
-    pub fn shard_limits(&self) -> Limits {
+    pub fn shard_limits(&self, share: DiskShare) -> Limits {
         let (drain, reconnect_spread) = (self.server.drain.0 / 2, self.server.reconnect_spread.0);
-        Limits { drain, reconnect_spread, ..self.limits.limits() }
+        let unclaimed_total_bytes = share.unclaimed_bytes(self.limits.unclaimed_total_bytes);
+        Limits { drain, reconnect_spread, unclaimed_total_bytes, ..self.limits.limits() }
     }
 }
 

@@ -105,6 +105,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) settled: bool,
     /// The disk has room for new messages.
     pub(crate) has_storage_room: bool,
+    /// What users without devices have in their inboxes.
+    pub(crate) unclaimed_bytes: u64,
     /// The record log's.
     pub(crate) log: LogFigures,
     /// The door's.
@@ -205,6 +207,9 @@ core_stats! { f:
     clock_ms, "iris_shard_clock_seconds", Gauge / 1000, "The shard clock, in seconds since 1970.", f.clock.0;
     storage_room, "iris_storage_room", Gauge / 1, "1 while the disk has room for new messages, else 0.",
         u64::from(f.has_storage_room);
+    unclaimed_bytes, "iris_unclaimed_bytes", Gauge / 1,
+        "What users who have no device yet have in their inboxes, in bytes as limits.unclaimed_total_bytes counts them.",
+        f.unclaimed_bytes;
     records, "iris_log_records_total", Counter / 1, "Records written to the log.", f.log.records;
     record_messages, "iris_log_record_messages_total", Counter / 1, "Messages accepted in these records.",
         f.log.messages;

@@ -6,7 +6,7 @@
 use crate::address::AddressTable;
 use crate::admin::board::Board;
 use crate::args::ServePlan;
-use crate::config::Config;
+use crate::config::{Config, DiskShare};
 use crate::control::Control;
 use crate::demo::Demo;
 use crate::gate::{Current, Keys};
@@ -26,6 +26,8 @@ pub(crate) struct InForce<'a> {
     pub(crate) log: Option<LogControl>,
     /// Its values.
     pub(crate) config: Config,
+    /// What the cores share.
+    pub(crate) share: DiskShare,
     /// Keys that tokens are checked with.
     pub(crate) keys: Keys,
     /// Origins whose pages may connect.
@@ -59,7 +61,7 @@ impl InForce<'_> {
             old.replace(new);
         }
         self.addresses.set_limits(&config.limits.of_addresses());
-        self.control.set_limits(config.shard_limits());
+        self.control.set_limits(config.shard_limits(self.share));
         if let (Some(log), true) = (&self.log, config.log.level != self.config.log.level) {
             // The log ends with the process alone.
             let _ended = log.set_level(config.log.level);

@@ -185,6 +185,7 @@ fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Resul
         demo,
         log,
         config,
+        share: opened.share,
         keys,
         origins,
         tls,

@@ -74,6 +74,7 @@ pub(crate) fn mailed(shard: ShardId, to: ShardId, mail: &Mail) {
         | Body::Reforward { .. }
         | Body::Ask { .. }
         | Body::State { .. }
+        | Body::Unclaimed { .. }
         | Body::Booted
         | Body::Noted
         | Body::NotOwner { .. } => {}

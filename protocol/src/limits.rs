@@ -58,6 +58,8 @@ pub const OWN_COPIES_WAITING_MAX: u32 = UNCONFIRMED_MAX / 4;
 pub const OS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// How far the wall clock may move the shard clock over a restart without a confirmation.
 pub const CLOCK_ADVANCE_MAX: Duration = Duration::from_hours(7 * 24);
+/// What an entry of an unclaimed inbox counts for beside its payload, in bytes: the key, the names and the ids of its row.
+pub const UNCLAIMED_ENTRY_BYTES: u64 = 256;
 /// Ids a shard's dedup memory holds before its horizon rises.
 pub const DEDUP_MEMORY_MAX: usize = 1_000_000;
 
@@ -79,6 +81,9 @@ pub struct Limits {
     pub unclaimed_envelopes: u32,
     /// Inbox of a user without devices, in bytes.
     pub unclaimed_bytes: u64,
+    /// All unclaimed inboxes of a shard together, in bytes: payloads, and [`UNCLAIMED_ENTRY_BYTES`] an entry; above:
+    /// INBOX_FULL for whoever has no device.
+    pub unclaimed_total_bytes: u64,
     /// Devices of a user; above: TOO_MANY_DEVICES.
     pub devices: u32,
     /// Sustained sends a second of a user; above: RATE_LIMITED.
@@ -125,6 +130,7 @@ impl Default for Limits {
             inbox_bytes: 48 << 20,
             unclaimed_envelopes: 100,
             unclaimed_bytes: 1 << 20,
+            unclaimed_total_bytes: 1 << 30,
             devices: 8,
             sends_per_second: 20,
             sends_burst: 100,

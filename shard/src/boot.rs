@@ -18,7 +18,7 @@ type Crowded = (UserId, UserRow, Vec<(DeviceId, CursorRow)>);
 
 impl Shard {
     pub(crate) fn boot(&mut self, boot: BootState) {
-        let BootState { outbox, last_sequences, crowded, .. } = boot;
+        let BootState { outbox, last_sequences, crowded, unclaimed_bytes, .. } = boot;
         for (id, last) in last_sequences {
             let index = self.new_conversation(&id);
             let state = &mut self.conversations[index];
@@ -38,6 +38,7 @@ impl Shard {
                 touched.push(index);
             }
         }
+        self.boot_unclaimed(unclaimed_bytes);
         self.report_full(crowded);
         // Rule: forwarding order (after a restart old entries before any new one)
         for index in touched.into_iter().filter(|_| !mutant::is_on(Mutant::OutboxForgotten)) {

@@ -39,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) waiting_lanes: VecDeque<(u32, u8)>,
     /// Its boot report is complete.
     pub(crate) has_reported: bool,
+    /// Its unclaimed inboxes together are full.
+    pub(crate) is_unclaimed_full: bool,
 }
 
 impl Peer {
@@ -97,11 +99,22 @@ impl Peer {
             | Body::Confirm { .. }
             | Body::Reforward { .. }
             | Body::Ask { .. }
+            | Body::Unclaimed { .. }
             | Body::Booted
             | Body::Noted
             | Body::NotOwner { .. } => None,
         });
         queued.map(|queued| *queued = *state).is_some()
+    }
+
+    /// The same for a report about all unclaimed inboxes.
+    fn replace_unclaimed(&mut self, body: &Body) -> bool {
+        if !matches!(body, Body::Unclaimed { .. }) {
+            return false;
+        }
+        let mut queued = self.waiting_controls.iter_mut();
+        let found = queued.find(|queued| matches!(queued, Body::Unclaimed { .. }));
+        found.map(|found| *found = body.clone()).is_some()
     }
 }
 
@@ -139,7 +152,7 @@ impl Shard {
         }
     }
 
-    /// Sends an Ask, State or Booted, now or when there is credit.
+    /// Sends an Ask, State, Unclaimed or Booted, now or when there is credit.
     pub(crate) fn request(&mut self, to: ShardId, body: Body) {
         if to == self.config.shard {
             self.local.push_back(body);
@@ -148,7 +161,7 @@ impl Shard {
         let peer = self.peer(to);
         if peer.waiting_controls.is_empty() && peer.take(Kind::Control) {
             self.post(to, body);
-        } else if !peer.replace_state(&body) {
+        } else if !peer.replace_state(&body) && !peer.replace_unclaimed(&body) {
             peer.waiting_controls.push_back(body);
         }
     }
@@ -236,6 +249,10 @@ impl Shard {
                     self.reply(from, Body::Noted);
                 }
                 self.recipient_state(&user, state, reply);
+            }
+            Body::Unclaimed { is_full } => {
+                self.reply(from, Body::Noted);
+                self.peer(from).is_unclaimed_full = is_full;
             }
             Body::Booted => {
                 self.reply(from, Body::Noted);

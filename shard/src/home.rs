@@ -342,6 +342,7 @@ impl Shard {
     // Rule: INBOX_FULL (judged on the most advanced device: whoever is a whole inbox behind it is detached)
     /// Looks at a user's state again after its inbox or its devices changed.
     pub(crate) fn judge_user(&mut self, index: u32) {
+        self.count_unclaimed(index);
         let (is_over, is_claimed) = self.measure(index);
         if is_over && is_claimed && self.detach_laggards(index) {
             return;
@@ -356,6 +357,7 @@ impl Shard {
     /// `is_changed` says that the load itself changed something. Whether devices are too far behind is judged when the purge
     /// at load is done: rows that all of them have, left by a stop, put nobody behind.
     pub(crate) fn first_judgement(&mut self, index: u32, is_changed: bool) {
+        self.count_unclaimed(index);
         self.users[index].state = RecipientState::Full;
         let (may_have_been_full, _) = self.measure(index);
         self.users[index].state = RecipientState::Open;

@@ -40,6 +40,7 @@ mod shard;
 mod stored;
 mod sweep;
 mod timers;
+mod unclaimed;
 mod user;
 
 pub use counters::Counters;

@@ -9,6 +9,7 @@ use crate::io::{Effect, LoadId};
 use crate::owner::DedupAnswer;
 use crate::shard::Shard;
 use crate::timers::Delayed;
+use crate::unclaimed::counted_bytes;
 use crate::user::{Device, NOBODY, Waiter};
 use hashbrown::HashMap;
 use iris_protocol::{CloseCode, DeviceId, Mono};
@@ -166,6 +167,7 @@ impl Shard {
             user.cold_through = row.last_offset;
             user.cold_entries = row.stored_entries;
         }
+        user.counted_bytes = counted_bytes(&row, devices.iter().map(|(_, device)| *device));
         for (id, row) in devices {
             user.add_device(Device {
                 id,

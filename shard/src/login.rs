@@ -161,6 +161,10 @@ impl Shard {
         if is_jump {
             self.purge(user);
         }
+        if !was_claimed && is_durable {
+            // Its inbox is claimed again. A new device is judged when its row is durable.
+            self.judge_user(user);
+        }
         if is_durable || mutant::is_on(Mutant::LinkNotDurable) {
             self.list_user(user);
             return self.welcome(index);

@@ -102,9 +102,14 @@ pub enum Body {
         /// True: the reply to an Ask (returns its credit).
         reply: bool,
     },
+    /// Request, sent to every shard unasked: all unclaimed inboxes of this shard together are full, or not any more.
+    Unclaimed {
+        /// True: none of them takes anything.
+        is_full: bool,
+    },
     /// Request: every full inbox of this shard was reported, the boot report is complete.
     Booted,
-    /// Reply to a State that nobody asked for, and to Booted: returns the credit.
+    /// Reply to a State that nobody asked for, to Unclaimed and to Booted: returns the credit.
     Noted,
     /// Reply to Forward or Ask: the slot is not owned by this shard. Never a confirmation.
     NotOwner {

@@ -86,6 +86,8 @@ mutants! {
     InboxFullIgnored,
     /// A user without devices is granted many envelopes at a time.
     UnclaimedUnlimited,
+    /// Messages are accepted for users without devices although all unclaimed inboxes together are full.
+    UnclaimedTotalIgnored,
     /// An owner holds more than K unconfirmed for a recipient.
     UnconfirmedUnlimited,
     /// An own copy that a full inbox does not take leaves no gap.

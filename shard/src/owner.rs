@@ -198,10 +198,11 @@ impl Shard {
             let recipient = &mut self.recipients[member];
             recipient.is_touched = true;
             let is_own = number == usize::from(submission.sender) || members[0] == members[1];
-            if !self.peers[usize::from(recipient.home.0)].has_reported {
+            let home = &self.peers[usize::from(recipient.home.0)];
+            if !home.has_reported {
                 return Verdict::Refuse(RejectCode::Busy);
             }
-            match recipient.room(bytes, is_own) {
+            match recipient.room(bytes, is_own, home.is_unclaimed_full) {
                 Room::Yes => {}
                 Room::No(code) => return Verdict::Refuse(code),
                 Room::Unknown => {

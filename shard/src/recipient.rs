@@ -47,9 +47,15 @@ pub(crate) enum Room {
 
 impl Recipient {
     // Rule: INBOX_FULL and K
-    /// Room for one more message of `bytes`; `is_own`: it would be the sender's own copy, which nothing but K refuses.
-    pub(crate) fn room(&self, bytes: u64, is_own: bool) -> Room {
+    /// Room for one more message of `bytes`; `is_own`: it would be the sender's own copy, which nothing but K refuses;
+    /// `is_unclaimed_full`: all unclaimed inboxes of its home together are full.
+    pub(crate) fn room(&self, bytes: u64, is_own: bool, is_unclaimed_full: bool) -> Room {
         let unconfirmed_max = match (is_own, self.state) {
+            (false, Some(RecipientState::Unclaimed))
+                if is_unclaimed_full && !mutant::is_on(Mutant::UnclaimedTotalIgnored) =>
+            {
+                return Room::No(RejectCode::InboxFull);
+            }
             (false, Some(RecipientState::Full)) if mutant::is_on(Mutant::InboxFullIgnored) => UNCONFIRMED_MAX,
             (false, Some(RecipientState::Unclaimed)) if mutant::is_on(Mutant::UnclaimedUnlimited) => {
                 UNCONFIRMED_MAX

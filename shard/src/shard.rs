@@ -23,6 +23,7 @@ use crate::settle::{CONFIRM_DELAY, OWN_COPY_DELAY, SETTLE_DELAY};
 use crate::stored::Tickets;
 use crate::sweep::Sweep;
 use crate::timers::{Alarm, Delayed, Wheel};
+use crate::unclaimed::Unclaimed;
 use crate::user::{User, Work};
 use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
 use iris_storage::load::BootState;
@@ -85,6 +86,7 @@ pub struct Shard {
     pub(crate) dirty_conversations: Delayed<u32>,
     pub(crate) sweep: Sweep,
     pub(crate) expiry: Expiry,
+    pub(crate) unclaimed: Unclaimed,
     #[allow(clippy::vec_box, reason = "the boxes are what is kept for reuse")]
     pub(crate) spare_work: Vec<Box<Work>>,
     pub(crate) next_serial: u32,
@@ -122,6 +124,7 @@ impl Shard {
             dirty_conversations: Delayed::new(CONFIRM_DELAY),
             sweep: Sweep::new(now),
             expiry: Expiry::new(now, &config),
+            unclaimed: Unclaimed::default(),
             spare_work: Vec::new(),
             next_serial: 1,
             has_storage_room: true,
@@ -155,7 +158,10 @@ impl Shard {
             Input::StorageRoom { available } => self.has_storage_room = available,
             Input::Loaded { id, answer } => self.loaded(id, answer),
             Input::Mail { from, mail } => self.mail_in(from, mail),
-            Input::Limits(limits) => self.config.limits = *limits,
+            Input::Limits(limits) => {
+                self.config.limits = *limits;
+                self.judge_unclaimed();
+            }
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
         }
@@ -202,6 +208,12 @@ impl Shard {
     /// False while new messages are refused with STORAGE_FULL.
     pub fn has_storage_room(&self) -> bool {
         self.has_storage_room
+    }
+
+    /// What users without a device that holds entries have in their inboxes, as
+    /// [`Limits::unclaimed_total_bytes`] counts it.
+    pub fn unclaimed_bytes(&self) -> u64 {
+        self.unclaimed.held_bytes()
     }
 
     /// What it counted since boot.

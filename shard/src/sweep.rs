@@ -93,6 +93,7 @@ impl Shard {
                 self.store_row(index);
                 continue;
             }
+            self.count_leaving(index);
             let user = self.users.remove(index);
             assert!(user.fresh_entries == 0, "user {} leaves with entries in no record", user.id);
             self.counters.evicted += 1;

@@ -173,6 +173,8 @@ pub(crate) struct User {
     /// Rows at or below may exist that memory does not hold.
     pub(crate) cold_through: Offset,
     pub(crate) fresh_bytes: u64,
+    /// What it has in the sum of all unclaimed inboxes.
+    pub(crate) counted_bytes: u64,
     pub(crate) items: Ring<Item>,
     pub(crate) first_device: Option<Device>,
     pub(crate) rare: Option<Box<Rare>>,
@@ -204,6 +206,7 @@ impl User {
             row: UserRow::default(),
             cold_through: Offset::NONE,
             fresh_bytes: 0,
+            counted_bytes: 0,
             items: Ring::default(),
             first_device: None,
             rare: None,
@@ -352,6 +355,12 @@ impl User {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.row.stored_bytes + self.fresh_bytes
+    }
+
+    /// The row, with what is in no record yet.
+    pub(crate) fn usage(&self) -> UserRow {
+        let stored_entries = self.row.stored_entries.saturating_add(self.fresh_entries);
+        UserRow { stored_entries, stored_bytes: self.bytes(), ..self.row }
     }
 
     /// Forgets `entries` rows of `bytes` payload bytes.

@@ -33,3 +33,5 @@ mod schedules;
 mod sessions;
 #[path = "rules/strays.rs"]
 mod strays;
+#[path = "rules/unclaimed.rs"]
+mod unclaimed;

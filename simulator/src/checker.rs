@@ -67,6 +67,8 @@ pub struct Rare {
     pub inbox_full_bytes: u64,
     /// Of these: it had no device.
     pub unclaimed_full_bytes: u64,
+    /// Of the full ones: it had room, but all unclaimed inboxes together had not.
+    pub unclaimed_full_together: u64,
     /// A device found no place.
     pub too_many_devices: u64,
     /// A device was taken away.
@@ -349,6 +351,7 @@ impl Checker {
                 self.rare.unclaimed_full += u64::from(full.is_unclaimed);
                 self.rare.inbox_full_bytes += u64::from(full.by_bytes);
                 self.rare.unclaimed_full_bytes += u64::from(full.by_bytes && full.is_unclaimed);
+                self.rare.unclaimed_full_together += u64::from(full.by_all);
             }
             Err(violation) => self.note(Some(violation)),
         }

@@ -97,6 +97,8 @@ reached! {
     inbox_full_bytes,
     /// Of these: it had no device.
     unclaimed_full_bytes,
+    /// Of the full ones: it had room, but all unclaimed inboxes together had not.
+    unclaimed_full_together,
     /// A device found no place.
     too_many_devices,
     /// A device was taken away.
@@ -141,6 +143,7 @@ impl Reached {
         self.unclaimed_full += rare.unclaimed_full;
         self.inbox_full_bytes += rare.inbox_full_bytes;
         self.unclaimed_full_bytes += rare.unclaimed_full_bytes;
+        self.unclaimed_full_together += rare.unclaimed_full_together;
         self.too_many_devices += rare.too_many_devices;
         self.unlinked += rare.unlinked;
         self.relinked += rare.relinked;

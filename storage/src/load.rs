@@ -117,6 +117,8 @@ pub struct BootState {
     pub floors: Vec<(Slot, u32, Wall)>,
     /// Rows of users whose inbox holds at least `full_from` entries or bytes, with their devices' cursors.
     pub crowded: Vec<CrowdedUser>,
+    /// What the inboxes of users without a device that holds entries have together: see [`UserRow::held_bytes`].
+    pub unclaimed_bytes: u64,
     /// Rows in the dedup table, estimated.
     pub dedup_rows: u64,
 }

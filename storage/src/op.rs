@@ -5,6 +5,7 @@
 //! - No operation names a shard or a core: slots only, so that rows can move.
 
 use bytes::Bytes;
+use iris_protocol::limits::UNCLAIMED_ENTRY_BYTES;
 use iris_protocol::{
     ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
     Wall,
@@ -122,6 +123,13 @@ pub struct UserRow {
     pub stored_entries: u32,
     /// Payload bytes in the inbox table.
     pub stored_bytes: u64,
+}
+
+impl UserRow {
+    /// What its rows count for if they are in an unclaimed inbox, in bytes: payloads, and a fixed part an entry.
+    pub fn held_bytes(&self) -> u64 {
+        u64::from(self.stored_entries).saturating_mul(UNCLAIMED_ENTRY_BYTES).saturating_add(self.stored_bytes)
+    }
 }
 
 /// A device's row.

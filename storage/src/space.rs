@@ -56,6 +56,15 @@ impl Space {
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 
+    /// Bytes of the whole file system.
+    ///
+    /// # Errors
+    /// The file system cannot be asked.
+    pub fn total_bytes(&self) -> io::Result<u64> {
+        let facts = statvfs(&self.directory)?;
+        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
+    }
+
     /// True if nothing new may be accepted. Ask about once a second.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub struct Flags {
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
 /// Largest file of the record log.
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Least room for all unclaimed inboxes together: less would be full by a few messages.
+const UNCLAIMED_TOTAL_MIN: u64 = 1 << 20;
 /// The unit of direct writes.
 const BLOCK_BYTES: u64 = 4096;
 
@@ -157,6 +159,9 @@ impl Config {
         problems.unless(limits.inbox_envelopes >= 1, "limits.inbox_envelopes", "at least 1");
         problems.unless(limits.inbox_bytes.0 >= payload, "limits.inbox_bytes", "at least 64KiB, one payload");
         problems.unless(limits.unclaimed_bytes.0 >= payload, "limits.unclaimed_bytes", "at least 64KiB");
+        let total = limits.unclaimed_total_bytes.0;
+        let fits = total == 0 || total >= UNCLAIMED_TOTAL_MIN;
+        problems.unless(fits, "limits.unclaimed_total_bytes", "at least 1MiB, or 0B for 1 % of the disk");
         problems.unless(limits.unclaimed_envelopes >= 1, "limits.unclaimed_envelopes", "at least 1");
         problems.unless(limits.devices >= 1, "limits.devices", "at least 1");
         problems.unless(limits.sends_per_second >= 1, "limits.sends_per_second", "at least 1");

@@ -2,7 +2,7 @@
 
 use super::check::Flags;
 use super::text::{default_file, table};
-use super::{Config, ConfigError, DESCRIPTIONS, Durability, Sources};
+use super::{Config, ConfigError, DESCRIPTIONS, DiskShare, Durability, Size, Sources};
 use crate::address::Network;
 use crate::tls::selfsigned;
 use crate::token::issuer::keygen;
@@ -38,7 +38,21 @@ fn the_default_file_is_the_default() {
 /// Seen to fail when: a default of the section is a number of its own.
 #[test]
 fn default_limits_are_those_of_the_protocol() {
-    assert_eq!(Config::default().shard_limits(), iris_protocol::limits::Limits::default());
+    let share = DiskShare { disk_bytes: 100 << 30, shards: 1 };
+    assert_eq!(Config::default().shard_limits(share), iris_protocol::limits::Limits::default());
+}
+
+/// Proves: G-LIMIT-6 (all unclaimed inboxes together: 1 % of the disk, or what is configured, shared by the cores)
+#[test]
+fn unclaimed_inboxes_take_one_percent_of_the_disk_among_all_cores() {
+    let limit = |configured: u64, shards| {
+        let mut config = Config::default();
+        config.limits.unclaimed_total_bytes = Size(configured);
+        config.shard_limits(DiskShare { disk_bytes: 1 << 40, shards }).unclaimed_total_bytes
+    };
+    assert_eq!(limit(0, 1), (1 << 40) / 100);
+    assert_eq!(limit(0, 8), (1 << 40) / 100 / 8);
+    assert_eq!(limit(1 << 30, 4), 1 << 28);
 }
 
 /// Proves: the environment is above the file, and `--set` above both.
@@ -198,6 +212,7 @@ fn every_problem_is_reported_with_its_key() {
         ("limits.inbox_bytes", "1KiB"),
         ("limits.unclaimed_envelopes", "0"),
         ("limits.unclaimed_bytes", "0B"),
+        ("limits.unclaimed_total_bytes", "1B"),
         ("limits.devices", "0"),
         ("limits.sends_per_second", "0"),
         ("limits.sends_burst", "0"),

@@ -104,6 +104,7 @@ impl Core {
             clock: self.parts.shard.clock(now),
             settled: self.parts.shard.settled() && self.parts.log.is_idle(),
             has_storage_room: self.parts.shard.has_storage_room(),
+            unclaimed_bytes: self.parts.shard.unclaimed_bytes(),
             log: self.parts.log.figures(),
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),

@@ -129,7 +129,7 @@ fn constants() -> BTreeMap<String, String> {
         time HEARTBEAT_MIN,
         time HEARTBEAT_MAX,
         time SETTLE_DELAY_MAX, time OWN_ACK_DELAY, time OWN_COPY_DELAY_MAX, count OWN_COPIES_WAITING_MAX,
-        time OS_SYNC_INTERVAL, time CLOCK_ADVANCE_MAX, count DEDUP_MEMORY_MAX,
+        time OS_SYNC_INTERVAL, time CLOCK_ADVANCE_MAX, bytes UNCLAIMED_ENTRY_BYTES, count DEDUP_MEMORY_MAX,
     ]
 }
 
@@ -140,6 +140,7 @@ fn defaults() -> BTreeMap<String, String> {
         inbox_bytes,
         unclaimed_envelopes,
         unclaimed_bytes,
+        unclaimed_total_bytes,
         devices,
         sends_per_second,
         sends_burst,
@@ -158,6 +159,7 @@ fn defaults() -> BTreeMap<String, String> {
         ("inbox_bytes", bytes(inbox_bytes)),
         ("unclaimed_envelopes", count(unclaimed_envelopes)),
         ("unclaimed_bytes", bytes(unclaimed_bytes)),
+        ("unclaimed_total_bytes", bytes(unclaimed_total_bytes)),
         ("devices", count(devices)),
         ("sends_per_second", count(sends_per_second)),
         ("sends_burst", count(sends_burst)),

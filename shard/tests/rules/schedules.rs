@@ -269,6 +269,7 @@ impl Run {
         }
         for node in &world.nodes {
             assert!(node.shard.settled(), "C7: a shard is not settled");
+            assert_eq!(node.shard.unclaimed_bytes(), 0, "C7: bytes of unclaimed inboxes are left");
         }
     }
 

@@ -230,6 +230,10 @@ impl Tables {
             let devices = devices.map(|((_, device), row)| (device.clone(), *row)).collect();
             boot.crowded.push((user.clone(), *row, devices));
         }
+        let claimed: BTreeSet<_> =
+            self.cursors.iter().filter(|(_, row)| !row.detached).map(|((user, _), _)| user).collect();
+        let unclaimed = self.users.iter().filter(|(user, _)| !claimed.contains(user));
+        boot.unclaimed_bytes = unclaimed.map(|(_, row)| row.held_bytes()).sum();
         boot.dedup_rows = self.dedup.len() as u64;
         boot
     }

@@ -8,7 +8,7 @@
 
 use super::base::{Base, UserBase};
 use super::{NEWS, Place, Violation};
-use iris_protocol::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
+use iris_protocol::limits::{Limits, UNCLAIMED_ENTRY_BYTES, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
 use iris_protocol::{ConversationId, DeviceId, Envelope, GapReason, Mono, Offset, Sequence, UserId, Wall};
 use iris_storage::op::{CursorRow, Entry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +75,11 @@ impl Inbox {
         self.cursors.iter().any(|(device, row)| !row.detached || self.returned.contains(device))
     }
 
+    /// True while what is done may rest on a time when no device held its entries.
+    fn is_unclaimed_lately(&self, now: Mono) -> bool {
+        self.unclaimed_at.is_some_and(|at| now.since(at) <= NEWS)
+    }
+
     fn wait_no_more(&mut self, conversation: &ConversationId, through: Sequence) {
         self.waiting.retain(|(other, sequence), _| other != conversation || *sequence > through);
     }
@@ -89,6 +94,8 @@ pub(super) struct Inboxes {
     shards: u32,
     now: Mono,
     wall: Wall,
+    /// When the unclaimed ones last were at their mark together.
+    unclaimed_full_at: Option<Mono>,
 }
 
 /// True at a mark, or so little below that an inbox does not open again: a sixteenth.
@@ -102,6 +109,8 @@ pub(super) struct Full {
     pub(super) is_unclaimed: bool,
     /// It had room for more messages, but not for their bytes.
     pub(super) by_bytes: bool,
+    /// It had room for both, but all unclaimed inboxes together had not.
+    pub(super) by_all: bool,
 }
 
 /// What a gap leaves out, and why.
@@ -156,6 +165,23 @@ impl Inboxes {
         for inbox in self.users.values_mut() {
             inbox.returned.clear();
         }
+        self.measure_unclaimed();
+    }
+
+    /// Notes how full all unclaimed inboxes together are. Those of one shard are not more.
+    fn measure_unclaimed(&mut self) {
+        let mark = self.limits.unclaimed_total_bytes;
+        if mark >= Limits::default().unclaimed_total_bytes {
+            return;
+        }
+        let (now, detach) = (self.now, self.limits.detach);
+        let may_be_silent = Duration::from_nanos(now.0) >= detach;
+        let holds = |inbox: &&Inbox| may_be_silent || !inbox.is_claimed() || inbox.is_unclaimed_lately(now);
+        let unclaimed = self.users.values().filter(holds);
+        let held = |inbox: &Inbox| inbox.bytes() + inbox.count() * UNCLAIMED_ENTRY_BYTES;
+        if unclaimed.map(held).sum::<u64>() >= mark - mark / 8 {
+            self.unclaimed_full_at = Some(now);
+        }
     }
 
     /// A detached device is back.
@@ -171,7 +197,7 @@ impl Inboxes {
         if !inbox.is_claimed() || Duration::from_nanos(now.0) >= limits.detach {
             inbox.unclaimed_at = Some(now);
         }
-        let is_news = inbox.unclaimed_at.is_some_and(|at| now.since(at) <= NEWS);
+        let is_news = inbox.is_unclaimed_lately(now);
         let (mut mark, mut bytes_mark) = (limits.inbox_envelopes, limits.inbox_bytes);
         if is_news {
             mark = mark.min(limits.unclaimed_envelopes);
@@ -181,6 +207,7 @@ impl Inboxes {
         if by_count || is_at(inbox.bytes(), bytes_mark) {
             inbox.full_at = Some((now, !by_count));
         }
+        self.measure_unclaimed();
     }
 
     fn was_full(&self, user: &UserId) -> bool {
@@ -361,11 +388,15 @@ impl Inboxes {
     /// A message to a user is refused because the inbox is full.
     pub(super) fn refused_full(&mut self, user: &UserId) -> Result<Full, Violation> {
         self.measure(user);
-        let is_full = self.was_full(user);
+        let (is_full, now) = (self.was_full(user), self.now);
         let inbox = self.users.entry(user.clone()).or_default();
         if is_full {
             let by_bytes = inbox.full_at.is_some_and(|(_, by_bytes)| by_bytes);
-            return Ok(Full { is_unclaimed: !inbox.is_claimed(), by_bytes });
+            return Ok(Full { is_unclaimed: !inbox.is_claimed(), by_bytes, by_all: false });
+        }
+        let all_full = self.unclaimed_full_at.is_some_and(|at| now.since(at) <= NEWS);
+        if all_full && inbox.is_unclaimed_lately(now) {
+            return Ok(Full { is_unclaimed: !inbox.is_claimed(), by_bytes: false, by_all: true });
         }
         let (count, bytes) = (inbox.count(), inbox.bytes());
         let what =

@@ -23,6 +23,8 @@ pub(super) struct Rooms {
     told: BTreeMap<(ShardId, UserId), RecipientState>,
     /// Shards (first) whose report reached another one.
     reported: BTreeSet<(ShardId, ShardId)>,
+    /// Shards (first) of which another one was told that their unclaimed inboxes together are full.
+    unclaimed_full: BTreeSet<(ShardId, ShardId)>,
     /// Accepted by a shard for a user, and not confirmed.
     held: BTreeMap<(ShardId, UserId), Held>,
     /// First messages of conversations, by sender.
@@ -50,6 +52,12 @@ impl Rooms {
         match body {
             Body::State { user, state, .. } => {
                 self.told.insert((to, user.clone()), *state);
+            }
+            Body::Unclaimed { is_full: true } => {
+                self.unclaimed_full.insert((from, to));
+            }
+            Body::Unclaimed { is_full: false } => {
+                self.unclaimed_full.remove(&(from, to));
             }
             Body::Booted => {
                 self.reported.insert((from, to));
@@ -116,6 +124,11 @@ impl Rooms {
             match told {
                 Some(RecipientState::Open) => {}
                 _ if is_own => {}
+                Some(RecipientState::Unclaimed) if self.unclaimed_full.contains(&(home, owner)) => {
+                    let what =
+                        format!("{owner} accepts for {user}, and unclaimed inboxes of {home} are full");
+                    return Some(beyond(what));
+                }
                 Some(RecipientState::Unclaimed) if held == 1 => {}
                 Some(state) => {
                     return Some(beyond(format!(

@@ -359,6 +359,66 @@ fn an_owner_that_accepts_against_what_it_was_told_is_c8() {
     assert_eq!(judged(None, true, 1), Some("C8"), "it knows nothing");
 }
 
+/// Proves: G-SIM-2 (an owner accepts nothing for unclaimed inboxes that are full together)
+/// Seen to fail when: the end of it is not taken.
+#[test]
+fn an_owner_that_accepts_for_unclaimed_inboxes_that_are_full_is_c8() {
+    let placement = Placement::even(2);
+    let home = placement.shard_of(user("bob").slot());
+    let owner = ShardId(1 - home.0);
+    let judged = |state: RecipientState, told: &[bool]| {
+        let mut checker = Checker::default();
+        for is_full in told {
+            checker.mail(home, owner, &Body::Unclaimed { is_full: *is_full });
+        }
+        for from in [home, placement.shard_of(user("alice").slot())] {
+            checker.mail(from, owner, &Body::Booted);
+        }
+        checker.mail(home, owner, &Body::State { user: user("bob"), state, reply: true });
+        checker.emitted(owner, &[accepted(2, "alice")], &placement);
+        first(&checker)
+    };
+    assert_eq!(judged(RecipientState::Unclaimed, &[]), None);
+    assert_eq!(judged(RecipientState::Unclaimed, &[true]), Some("C8"));
+    assert_eq!(judged(RecipientState::Unclaimed, &[true, false]), None);
+    assert_eq!(judged(RecipientState::Open, &[true]), None);
+}
+
+/// Proves: G-SIM-2 (a refusal of unclaimed inboxes that are full together has its cause)
+/// Seen to fail when: `refused_full` takes every refusal.
+#[test]
+fn a_refusal_of_unclaimed_inboxes_with_room_together_is_c8() {
+    let refused = |messages: u64, is_linked: bool| {
+        let mut checker = Checker::default();
+        let unclaimed_total_bytes = 2 * iris_protocol::limits::UNCLAIMED_ENTRY_BYTES;
+        checker.limits(Limits { unclaimed_total_bytes, ..Limits::default() }, 1);
+        checker.sent(
+            ConversationId::direct(&user("alice"), &user("bob")),
+            message(9),
+            user("alice"),
+            Bytes::new(),
+        );
+        for name in ["alice", "bob"].into_iter().filter(|name| is_linked || *name == "alice") {
+            link(&mut checker, name, "phone");
+        }
+        // Later, so that nobody can have missed that they are linked.
+        checker.at(Mono(60_000_000_000), Wall(60_000));
+        for sequence in 1..=messages {
+            checker.recorded(ShardId(0), &[accepted(sequence, "alice")]);
+        }
+        let rejected = wire::Rejected {
+            message_id: Some(Bytes::copy_from_slice(message(9).as_bytes())),
+            code: RejectCode::InboxFull.number(),
+            ..wire::Rejected::default()
+        };
+        checker.rejected(&rejected);
+        first(&checker)
+    };
+    assert_eq!(refused(1, false), Some("C8"));
+    assert_eq!(refused(2, false), None);
+    assert_eq!(refused(2, true), Some("C8"));
+}
+
 /// Proves: G-SIM-2 (one connection a device, and none without a device)
 /// Seen to fail when: `welcomed` looks at wires of other devices.
 #[test]

@@ -2,14 +2,15 @@
 //! are taken away and come back; clients that remember less than they acknowledged, or claim more than they got.
 //!
 //! Invariants
-//! - One seed of four is such a world, and each of them is of one kind, by its number.
+//! - One seed of four is such a world, and each of them is of one kind, by its number. In one of four of each kind all unclaimed
+//!   inboxes together are narrow, too.
 //! - Whoever leaves comes back, also when the world is calm.
 
 use super::{Happening, World};
 use crate::plan::Plan;
 use bytes::Bytes;
 use iris_client::state::DeviceState;
-use iris_protocol::limits::Limits;
+use iris_protocol::limits::{Limits, UNCLAIMED_ENTRY_BYTES};
 use iris_protocol::wire::client_frame::Frame;
 use iris_protocol::wire::{self, send::Target as WireTarget};
 use iris_protocol::{MessageId, Offset, UserId};
@@ -85,6 +86,8 @@ const BURST: u64 = 16;
 /// What inboxes hold where messages are long, in bytes, and what the longest has.
 const INBOX_BYTES: u64 = 2 << 10;
 const UNCLAIMED_BYTES: u64 = 512;
+/// What all unclaimed inboxes of a shard hold together where that is narrow: three short messages.
+const UNCLAIMED_TOTAL: u64 = 3 * UNCLAIMED_ENTRY_BYTES;
 const LONG_MAX: u64 = 512;
 const HOUR: u64 = 3_600;
 /// A night in seconds, and how many there are: connections outlive none of their tokens.
@@ -122,6 +125,9 @@ impl Narrow {
         };
         limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
         limits.unclaimed_envelopes = 5;
+        if seed / 32 % 4 == 1 {
+            limits.unclaimed_total_bytes = UNCLAIMED_TOTAL;
+        }
         limits.devices = 3;
         match kind {
             Kind::Expiry => limits.retention = Duration::from_millis(1_500),

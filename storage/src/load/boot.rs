@@ -3,15 +3,16 @@
 //! Invariants
 //! - Sequences in outbox and dedup are not above the conversation's last, and no two messages have the same.
 
-use super::read::{dedup_value, devices_of, envelope_value, last_sequence, user_value};
-use super::{BootState, CrowdedUser};
+use super::BootState;
+use super::read::{cursor_value, dedup_value, devices_of, envelope_value, last_sequence, user_value};
 use crate::codec::DecodeError;
 use crate::key::{self, Key, KeyRange};
+use crate::op::UserRow;
 use crate::row::FloorRow;
 use crate::tables::{Next, Table, TableError, Tables};
 use crate::view;
 use hashbrown::HashMap;
-use iris_protocol::{ConversationId, Envelope, MessageId, Sequence, Slot};
+use iris_protocol::{ConversationId, Envelope, MessageId, Sequence, Slot, UserId};
 use std::sync::Arc;
 
 /// How much a boot looks at.
@@ -106,7 +107,7 @@ pub fn boot_state(tables: &dyn Tables, limits: &BootLimits) -> Result<BootState,
         return Err(BootError::Pending { conversation, sequence });
     }
     state.floors = read_floors(tables)?;
-    state.crowded = read_crowded(tables, limits)?;
+    read_inboxes(tables, limits, &mut state)?;
     check_dedup(tables, limits.dedup_rows_checked)?;
     order_by_conversation(&mut state);
     Ok(state)
@@ -161,20 +162,69 @@ fn read_floors(tables: &dyn Tables) -> Result<Vec<(Slot, u32, iris_protocol::Wal
     Ok(floors)
 }
 
-fn read_crowded(tables: &dyn Tables, limits: &BootLimits) -> Result<Vec<CrowdedUser>, TableError> {
-    let all = KeyRange::all();
-    let mut users = Vec::new();
-    tables.scan(Table::Users, &all.from, &all.end, &mut |key, value| {
+/// Inboxes that hold something: those that are crowded, and what all unclaimed ones have together. Slot by slot: no more
+/// users than those of one slot are in memory, and devices are read in one pass, not user by user.
+fn read_inboxes(tables: &dyn Tables, limits: &BootLimits, state: &mut BootState) -> Result<(), TableError> {
+    for slot in (0..iris_protocol::limits::SLOTS).filter_map(Slot::new) {
+        let mut inboxes = inboxes_of(tables, slot)?;
+        if !inboxes.is_empty() {
+            find_claimed(tables, slot, &mut inboxes)?;
+        }
+        for Inbox { user, row, is_claimed } in inboxes {
+            if !is_claimed {
+                state.unclaimed_bytes = state.unclaimed_bytes.saturating_add(row.held_bytes());
+            }
+            if row.stored_entries >= limits.crowded_entries || row.stored_bytes >= limits.crowded_bytes {
+                let devices = devices_of(tables, &user)?;
+                state.crowded.push((user, row, devices));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An inbox that holds something.
+struct Inbox {
+    user: UserId,
+    row: UserRow,
+    is_claimed: bool,
+}
+
+/// In the order of their users.
+fn inboxes_of(tables: &dyn Tables, slot: Slot) -> Result<Vec<Inbox>, TableError> {
+    let (range, mut inboxes) = (KeyRange::slot(slot), Vec::new());
+    tables.scan(Table::Users, &range.from, &range.end, &mut |key, value| {
         let malformed = |source| TableError::malformed(Table::Users, key, source);
         let row = user_value(value).map_err(malformed)?;
-        let crowded =
-            row.stored_entries >= limits.crowded_entries || row.stored_bytes >= limits.crowded_bytes;
-        if crowded && let Key::User { user, .. } = key::parse(Table::Users, key).map_err(malformed)? {
-            users.push((view::user_id(user).map_err(malformed)?, row));
+        let holds = row.stored_entries > 0 || row.stored_bytes > 0;
+        if holds && let Key::User { user, .. } = key::parse(Table::Users, key).map_err(malformed)? {
+            let user = view::user_id(user).map_err(malformed)?;
+            inboxes.push(Inbox { user, row, is_claimed: false });
         }
         Ok(Next::Continue)
     })?;
-    users.into_iter().map(|(user, row)| Ok((user.clone(), row, devices_of(tables, &user)?))).collect()
+    Ok(inboxes)
+}
+
+/// Says of inboxes, which are in the order of their users, whether a device holds their entries.
+fn find_claimed(tables: &dyn Tables, slot: Slot, inboxes: &mut [Inbox]) -> Result<(), TableError> {
+    let range = KeyRange::slot(slot);
+    let mut inboxes = inboxes.iter_mut().peekable();
+    tables.scan(Table::Cursors, &range.from, &range.end, &mut |key, value| {
+        let malformed = |source| TableError::malformed(Table::Cursors, key, source);
+        let Key::Cursor { user, .. } = key::parse(Table::Cursors, key).map_err(malformed)? else {
+            return Err(malformed(DecodeError::Truncated));
+        };
+        while inboxes.next_if(|inbox| inbox.user.as_str().as_bytes() < user).is_some() {}
+        match inboxes.peek_mut() {
+            None => return Ok(Next::Stop),
+            Some(inbox) if inbox.user.as_str().as_bytes() == user => {
+                inbox.is_claimed |= !cursor_value(value).map_err(malformed)?.detached;
+            }
+            Some(_) => {}
+        }
+        Ok(Next::Continue)
+    })
 }
 
 /// Two messages that took one sequence.

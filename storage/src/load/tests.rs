@@ -5,6 +5,7 @@ use crate::op::Op;
 use crate::record::RecordBuilder;
 use crate::tables::{ChangeList, MemoryTables, Table, Tables};
 use crate::testing::{DAY_MS, KEY, accept, device, envelope, user};
+use iris_protocol::limits::UNCLAIMED_ENTRY_BYTES;
 use iris_protocol::{GapReason, Generation, PayloadHash};
 
 struct Store {
@@ -248,6 +249,37 @@ fn a_boot_finds_crowded_inboxes_with_their_devices() {
         state.crowded.iter().map(|(user, _, devices)| (user.clone(), devices.len())).collect();
     crowded.sort();
     assert_eq!(crowded, [(user(2), 1), (user(3), 1)]);
+}
+
+/// Proves: G-LIMIT-6 (all unclaimed inboxes together: what they hold is counted at a start)
+/// Seen to fail when: a detached device counts as one that holds entries; or `find_claimed` stops at the first user.
+#[test]
+fn a_boot_counts_what_unclaimed_inboxes_hold_together() {
+    let mut store = Store::new();
+    let user = |number: u32| UserId::parse(&format!("user-{number}")).unwrap();
+    let row = |stored_entries| UserRow { last_offset: Offset(9), stored_entries, stored_bytes: 10 };
+    let link = |number, at, detached| Op::Cursor {
+        user: user(number),
+        device: device(at),
+        row: CursorRow { detached, ..cursor(1) },
+    };
+    // Four users a slot, so that they stand side by side.
+    for number in 0..4_000 {
+        store.write(&[Op::User { user: user(number), row: row(number % 7) }]);
+        match number % 4 {
+            0 => {}
+            1 => store.write(&[link(number, 1, true)]),
+            2 => store.write(&[link(number, 1, true), link(number, 2, false)]),
+            _ => store.write(&[link(number, 1, false)]),
+        }
+    }
+    // Whoever has everything holds nothing.
+    store.write(&[Op::User { user: user(4_000), row: UserRow { stored_bytes: 0, ..row(0) } }]);
+    store.engine.fill().unwrap();
+    let state = boot_state(store.engine.tables(), &limits()).unwrap();
+    let unclaimed = (0..4_000_u64).filter(|number| number % 4 < 2);
+    let held: u64 = unclaimed.map(|number| number % 7 * UNCLAIMED_ENTRY_BYTES + 10).sum();
+    assert_eq!(state.unclaimed_bytes, held);
 }
 
 /// Proves: G-SEQ-1 (sequences are dense): rows that contradict each other refuse to start.
