@@ -19,4 +19,4 @@ mod story;
 pub mod world;
 
 pub use plan::Plan;
-pub use world::{Outcome, run, run_and_tell};
+pub use world::{Apart, Attack, Camp, Outcome, run, run_and_tell, run_apart};

@@ -67,6 +67,7 @@ pub(crate) fn words(happening: &Happening, name: impl Fn(usize) -> String) -> Op
         | Happening::ShardTick { .. }
         | Happening::Answer { .. }
         | Happening::Flush
+        | Happening::SlowTurn
         | Happening::Sync => return None,
     };
     Some(words)

@@ -4,6 +4,7 @@
 //! - Events happen in the order of their time, and of their making where times are equal.
 //! - A frame of a connection that broke never arrives.
 
+mod apart;
 mod base;
 mod boot;
 mod faults;
@@ -15,10 +16,11 @@ use crate::checker::{Checker, Violation};
 use crate::disk::Disks;
 use crate::node::Node;
 use crate::people::Person;
-use crate::plan::Plan;
+use crate::plan::{Faults, Plan};
 use crate::random::Random;
 use crate::reached::Reached;
 use crate::story::{Story, words};
+use apart::Camps;
 use bytes::Bytes;
 use iris_client::session::{Event as Told, Output};
 use iris_client::state::Target;
@@ -39,6 +41,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
+
+pub use apart::{Apart, Attack, Camp};
 
 /// 2026-01-01 in ms since 1970.
 const START: Wall = Wall(1_767_225_600_000);
@@ -87,6 +91,8 @@ pub(crate) enum Happening {
     Restart { person: usize },
     /// A shard's disk has no room any more, or has room again.
     Room { shard: usize, boot: Generation, available: bool },
+    /// A slow core comes to what has waited longest.
+    SlowTurn,
     /// What belongs to narrow limits.
     Act(Act),
 }
@@ -154,11 +160,22 @@ pub(crate) struct World {
     /// What happened in words, if somebody wants to read it.
     story: Option<Story>,
     narrow: Option<Narrow>,
+    apart: Option<Camps>,
 }
 
 /// Runs one seed to its end.
 pub fn run(seed: u64, plan: &Plan) -> Outcome {
     play(World::new(seed, plan.clone()), seed, plan).0
+}
+
+/// Runs a world of two camps, one of which may be attacked, without any other fault; and tells what the camps saw.
+pub fn run_apart(seed: u64, attack: Option<Attack>) -> (Outcome, Apart) {
+    let plan = Plan { users: 0, shards: apart::SHARDS, faults: Faults::NONE, ..Plan::default() };
+    let mut world = World::new(seed, plan.clone());
+    world.apart = Some(Camps::new(seed, attack));
+    let violations = world.live(&plan);
+    let camps = world.apart.take().map(Camps::seen).unwrap_or_default();
+    (world.end(seed, violations), camps)
 }
 
 /// Runs one seed to its end, and tells what happened last, a line each.
@@ -169,29 +186,7 @@ pub fn run_and_tell(seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
 }
 
 fn play(mut world: World, seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
-    let mut violations = Vec::new();
-    world.start();
-    let mut deadline = None;
-    while let Some(((at, _), happening)) = world.agenda.pop_first() {
-        world.now = at;
-        world.steps += 1;
-        world.checker.at(at, world.wall());
-        world.happen(happening);
-        if plan.stop_at == Some(world.steps) {
-            world.crash();
-        }
-        if let Some(first) = world.checker.violations().first() {
-            violations.push((world.micros(), first.clone()));
-            break;
-        }
-        if world.calm && deadline.is_none() {
-            deadline = Some(world.now.after(world.plan.calm));
-        }
-        let settled = world.calm && world.is_settled();
-        if settled || deadline.is_some_and(|deadline| world.now > deadline) {
-            break;
-        }
-    }
+    let violations = world.live(plan);
     let story = world.story.take().map(Story::lines).unwrap_or_default();
     (world.end(seed, violations), story)
 }
@@ -242,8 +237,36 @@ impl World {
             limits,
             story: None,
             narrow,
+            apart: None,
             plan,
         }
+    }
+
+    /// Everything happens, until a claim is violated, or the calm world has settled or had its time.
+    fn live(&mut self, plan: &Plan) -> Vec<(u64, Violation)> {
+        self.start();
+        let mut deadline = None;
+        while let Some(((at, _), happening)) = self.agenda.pop_first() {
+            self.now = at;
+            self.steps += 1;
+            self.checker.at(at, self.wall());
+            let goes_on = self.goes_on_apart(&happening);
+            self.happen(happening);
+            if plan.stop_at == Some(self.steps) {
+                self.crash();
+            }
+            if let Some(first) = self.checker.violations().first() {
+                return vec![(self.micros(), first.clone())];
+            }
+            if self.calm && deadline.is_none() {
+                deadline = Some(self.now.after(self.plan.calm));
+            }
+            let settled = self.calm && !goes_on && self.is_settled();
+            if settled || deadline.is_some_and(|deadline| self.now > deadline) {
+                break;
+            }
+        }
+        Vec::new()
     }
 
     fn start(&mut self) {
@@ -272,6 +295,9 @@ impl World {
         }
         self.plan_faults();
         self.plan_acts();
+        if self.apart.is_some() {
+            self.people_apart();
+        }
     }
 
     /// True for the devices of the last user and for the last device of the one before: they are linked late.
@@ -296,6 +322,14 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let Some(happening) = self.when_it_is_its_turn(happening) else { return };
+        match self.stream_of(&happening) {
+            None => self.carry(happening),
+            Some(stream) => self.draw_from(stream, |world| world.carry(happening)),
+        }
+    }
+
+    fn carry(&mut self, happening: Happening) {
         self.note(&happening);
         self.tell(&happening);
         match happening {
@@ -330,6 +364,7 @@ impl World {
             }
             Happening::Restart { person } => self.restart(person),
             Happening::Room { shard, boot, available } => self.room(shard, boot, available),
+            Happening::SlowTurn => self.slow_turn(),
             Happening::Act(act) => self.act(act),
         }
     }
@@ -365,7 +400,9 @@ impl World {
             Happening::Room { shard, .. } => (16, *shard, &[]),
             Happening::Sync => (17, 0, &[]),
             Happening::Act(act) => (18, act.number(), &[]),
+            Happening::SlowTurn => (19, 0, &[]),
         };
+        self.note_apart(happening, (kind, who, bytes));
         self.trace.update(&self.now.0.to_be_bytes());
         self.trace.update(&[kind]);
         self.trace.update(&(who as u64).to_be_bytes());
@@ -382,6 +419,9 @@ impl World {
 
     /// A device writes to somebody.
     fn compose(&mut self, person: usize) {
+        if self.apart.is_some() {
+            return self.compose_apart(person);
+        }
         if self.composed >= self.plan.ops {
             self.calm = true;
             return;
@@ -397,12 +437,14 @@ impl World {
     fn write_to(&mut self, person: usize, to: UserId) {
         let sender = self.people[person].user.clone();
         self.composed += 1;
-        let message_id = self.mint();
-        let mut words = format!("{} {}", self.people[person].name(), self.composed);
+        let number = self.apart.as_mut().map_or(self.composed, |apart| apart.next_number(person));
+        let message_id = self.mint(number);
+        let mut words = format!("{} {number}", self.people[person].name());
         words.extend(std::iter::repeat_n('.', self.length()));
         let payload = Bytes::from(words);
         let conversation = ConversationId::direct(&sender, &to);
         self.minted(sender.clone(), to.clone(), message_id);
+        self.wrote_apart(person, message_id);
         let now = self.now;
         let taken = self.people[person].session.send(now, Target::To(to), message_id, payload.clone());
         if taken.is_ok() {
@@ -411,11 +453,11 @@ impl World {
         self.take_outputs(person);
     }
 
-    fn mint(&mut self) -> MessageId {
+    fn mint(&self, number: u64) -> MessageId {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&(self.wall().0 << 16).to_be_bytes());
         bytes[6] = 0x70;
-        bytes[8..].copy_from_slice(&self.composed.to_be_bytes());
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
         bytes[8] = 0x80;
         id(MessageId::parse(&bytes))
     }
@@ -427,6 +469,7 @@ impl World {
             Told::Message(message) => {
                 let place = (&message.conversation, message.sequence);
                 self.checker.applied(&name, place, message.message_id, &message.payload);
+                self.applied_apart(person);
                 let now = self.now;
                 self.people[person].session.stored(now, message.offset);
             }
@@ -444,9 +487,13 @@ impl World {
             Told::ServerFault(fault) => self.checker.violate("C3", format!("{name}: {fault}")),
             // Judged when it was sent: what is on the disk is never too old.
             Told::Unknown { .. } => self.reached.too_old += 1,
-            Told::Accepted(accepted) => self.reached.retry_accepted += u64::from(accepted.transmissions > 1),
+            Told::Accepted(accepted) => {
+                self.reached.retry_accepted += u64::from(accepted.transmissions > 1);
+                self.accepted_apart(person, &accepted);
+            }
             Told::Rejected(rejected) => {
                 self.reached.busy += 1;
+                self.refused_apart(person);
                 if rejected.retry_after.is_none() {
                     self.checker.violate("C1", format!("{name}: refused for good: {rejected:?}"));
                 }
@@ -455,6 +502,7 @@ impl World {
             Told::Closed(closed) if closed.code == Some(CloseCode::DeviceUnlinked) => self.taken_away(person),
             Told::Closed(closed) if closed.code == Some(CloseCode::TooManyDevices) => self.no_place(person),
             Told::Welcome(_) => self.welcomed(person),
+            Told::RequestRejected { .. } if self.is_hostile(person) => self.refused_apart(person),
             Told::RequestRejected { code, .. } => self.checker.refused_request(&name, code),
             Told::CaughtUp { .. }
             | Told::Closed(_)

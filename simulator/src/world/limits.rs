@@ -180,6 +180,7 @@ impl Happening {
             | Self::Synced { .. }
             | Self::Answer { .. }
             | Self::Mail { .. }
+            | Self::SlowTurn
             | Self::Break { .. } => false,
         }
     }

@@ -61,6 +61,9 @@ impl World {
     pub(super) fn take_at_server(&mut self, person: usize, conn: ConnId, body: Bytes) {
         let Some((_, home)) = self.conns.get(&conn).copied() else { return };
         let Ok(frame) = decode_client(body) else {
+            if self.is_hostile(person) {
+                return self.break_connection(person);
+            }
             return self.checker.violate("C5", "a client's frame does not decode".to_owned());
         };
         match &frame.frame {
@@ -141,6 +144,7 @@ impl World {
             return;
         }
         self.reached.disconnects += 1;
+        self.closed_apart(person);
         self.hang_up(person);
         let now = self.now;
         self.people[person].session.disconnected(now);

@@ -1,5 +1,6 @@
 //! The process: inputs and effects of its shards, its logs, its mail.
 
+use super::apart::Stream;
 use super::{Happening, World};
 use crate::node::MAIL_RING;
 use iris_protocol::frame::{encode_deliver, encode_server};
@@ -33,7 +34,9 @@ impl World {
     pub(super) fn input(&mut self, shard: usize, input: Input) {
         let now = self.now;
         // Reads go on: the network holds what the shard has no credit for.
-        let _backpressure = self.nodes[shard].shard.handle(now, input);
+        if self.nodes[shard].shard.handle(now, input).is_err() {
+            self.reads_stop(shard);
+        }
         self.after_input(shard);
     }
 
@@ -133,7 +136,8 @@ impl World {
         let is_stalled = self.plan.faults.stalls && !self.calm && self.random.one_in(500);
         self.reached.stalled_cores += u64::from(is_stalled);
         let (least, most) = if is_stalled { STALL } else { HOP };
-        let delay = Duration::from_micros(self.random.within(least, most));
+        let pair = Stream::Pair(shard, to);
+        let delay = self.draw_from(pair, |world| Duration::from_micros(world.random.within(least, most)));
         let before = self.mail_last.get(&(from, to)).copied().unwrap_or_default();
         let at = self.now.after(delay).max(before);
         self.mail_last.insert((from, to), at);
@@ -156,7 +160,10 @@ impl World {
                 Durability::Fsync => SYNC,
             };
             let boot = self.generation;
-            self.plan_in(from, to, Happening::Synced { shard, boot });
+            match self.stalled_sync(shard) {
+                None => self.plan_in(from, to, Happening::Synced { shard, boot }),
+                Some(stall) => self.plan_at(self.now.after(stall), Happening::Synced { shard, boot }),
+            }
         }
     }
 
@@ -166,6 +173,7 @@ impl World {
         }
         let Some(write) = self.nodes[shard].writing.take() else { return };
         self.disks.core(core(shard)).write(&write, self.durability);
+        self.note_write(shard, write.bytes());
         let through = Ticket(write.through().0);
         self.now_durable(shard, through);
         let node = &mut self.nodes[shard];
@@ -254,7 +262,7 @@ impl World {
             assert!(stored.is_ok(), "META in memory: {stored:?}");
         }
         for shard in 0..self.nodes.len() {
-            self.write(shard);
+            self.draw_from(Stream::Shard(shard), |world| world.write(shard));
         }
         self.plan_in(100_000, 2_000_000, Happening::Flush);
     }
