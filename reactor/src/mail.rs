@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
-pub(crate) use sleep::Sleep;
+pub use sleep::Sleep;
 
 /// Most cores in one mesh: a bit each in a set of wake-ups.
 pub const CORES_MAX: usize = 64;

@@ -15,23 +15,30 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Whether a thread sleeps or is about to.
 #[derive(Debug)]
-pub(crate) struct Sleep {
+pub struct Sleep {
     asleep: AtomicBool,
 }
 
+impl Default for Sleep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sleep {
-    pub(crate) fn new() -> Self {
+    /// Of a thread that is awake.
+    pub fn new() -> Self {
         Self { asleep: AtomicBool::new(false) }
     }
 
     /// The sleeper's first step; the second is to look for work, and to [`cancel`](Self::cancel) if there is any.
-    pub(crate) fn announce(&self) {
+    pub fn announce(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// The sleeper found work, or is back.
-    pub(crate) fn cancel(&self) {
+    pub fn cancel(&self) {
         // Not a mere store: what a sender wrote before is in order before whatever is announced next.
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.swap(false, Ordering::Relaxed);
@@ -39,7 +46,7 @@ impl Sleep {
     }
 
     /// The sender's second step, after making work: whether it is the one who must wake the sleeper.
-    pub(crate) fn claim_wake(&self) -> bool {
+    pub fn claim_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         // The load alone answers the sender of a sleeper that is awake, which is the rule under load.
         self.asleep.load(Ordering::Relaxed)

@@ -78,3 +78,39 @@ fn f_64_loom_two_senders_never_lose_a_wake_up() {
         }
     });
 }
+
+/// Proves: G-MAIL-1 (a taker that rests a bounded time after it has taken something, and is woken for other things as well, never
+/// sleeps on work: the storage thread beside each core)
+/// Seen to fail when: the fence in `claim_wake` is dropped (loom: deadlock).
+#[test]
+fn f_64_loom_a_taker_that_rests_between_looks_never_sleeps_on_work() {
+    loom::model(|| {
+        let world = World::new();
+        let sender = thread::spawn({
+            let world = Arc::clone(&world);
+            move || {
+                world.post();
+                // A question wakes it, whether it sleeps or not.
+                world.eventfd.notify();
+                world.post();
+            }
+        });
+        let mut taken = 0;
+        while taken < 2 {
+            let came = world.mail.swap(0, Ordering::Acquire);
+            taken += came;
+            if came > 0 {
+                // Parked with a time limit, which needs no wake-up.
+                thread::yield_now();
+                continue;
+            }
+            world.sleep.announce();
+            if world.mail.load(Ordering::Acquire) == 0 {
+                // The model has no time limit here: a lost wake-up would be for ever.
+                world.eventfd.wait();
+            }
+            world.sleep.cancel();
+        }
+        sender.join().expect("sender");
+    });
+}
