@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - A read sees every record that was handed over before it was asked.
+//! - A thread that rests takes a record within [`ABSORB_INTERVAL`]: if it sleeps longer, it has announced that and is woken (the flag is
+//!   that of the cores, checked with loom in `iris_reactor::mail`).
 //! - Memory between core and thread is bounded: a core without room does not seal another record.
 //! - An error of the engine ends the process; it is never retried as success.
 
@@ -11,6 +13,7 @@ use crate::place::CorePlace;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::sync::{Parker, Unparker};
 use iris_reactor::Waker;
+use iris_reactor::mail::Sleep;
 use iris_shard::io::LoadId;
 use iris_storage::engine::{EngineError, StorageEngine};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
@@ -52,7 +55,7 @@ struct Shared {
     made_segments: SegQueue<NewSegment>,
     flushed_number: AtomicU64,
     flush_wanted: AtomicBool,
-    asleep: AtomicBool,
+    sleep: Sleep,
     full: AtomicBool,
     stop: AtomicBool,
 }
@@ -76,7 +79,7 @@ impl StorageHandle {
     pub(crate) fn absorb(&mut self, record: DurableRecord) {
         let refused = self.shared.records.push(record);
         assert!(refused.is_ok(), "a record was sealed without room at the storage thread");
-        if self.shared.asleep.load(Ordering::SeqCst) {
+        if self.shared.sleep.claim_wake() {
             self.unparker.unpark();
         }
     }
@@ -162,7 +165,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
         made_segments: SegQueue::new(),
         flushed_number: AtomicU64::new(0),
         flush_wanted: AtomicBool::new(false),
-        asleep: AtomicBool::new(false),
+        sleep: Sleep::new(),
         full: AtomicBool::new(false),
         stop: AtomicBool::new(false),
     });
@@ -247,11 +250,11 @@ impl<T: Tables> Worker<T> {
             self.parker.park_timeout(ABSORB_INTERVAL);
             return;
         }
-        self.shared.asleep.store(true, Ordering::SeqCst);
+        self.shared.sleep.announce();
         if self.shared.records.is_empty() && self.shared.questions.is_empty() {
             self.parker.park_timeout(CHECK_INTERVAL);
         }
-        self.shared.asleep.store(false, Ordering::SeqCst);
+        self.shared.sleep.cancel();
     }
 
     fn absorb(&mut self) -> bool {

@@ -9,7 +9,7 @@ use crate::conn::{ConnState, Phase, Transport};
 use crate::framing::Framing;
 use crate::revocations::TokenMark;
 use iris_protocol::{CloseCode, Mono};
-use iris_reactor::Conn;
+use iris_reactor::{Conn, Handover};
 use iris_shard::io::Login;
 use std::collections::{HashMap, VecDeque};
 
@@ -38,8 +38,8 @@ pub(crate) struct Relocations {
     next_label: u64,
     /// Connections on their way to another core, with the Hello that goes along.
     leaving: HashMap<Conn, Leaving>,
-    descriptors: HashMap<u64, Conn>,
-    states: HashMap<u64, Box<MovingConn>>,
+    /// Those that come from other cores.
+    arriving: Handover<Conn, Box<MovingConn>>,
     outgoing: VecDeque<(usize, Box<MovingConn>)>,
 }
 
@@ -113,20 +113,14 @@ impl Core {
 
     pub(super) fn arrived(&mut self, now: Mono, conn: Conn, label: u64) {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), label, "arrived");
-        match self.relocations.states.remove(&label) {
-            Some(moving) => self.settle_in(now, conn, *moving),
-            None => {
-                self.relocations.descriptors.insert(label, conn);
-            }
+        if let Some((conn, moving)) = self.relocations.arriving.descriptor_came(label, conn) {
+            self.settle_in(now, conn, *moving);
         }
     }
 
     pub(super) fn state_arrived(&mut self, now: Mono, moving: Box<MovingConn>) {
-        match self.relocations.descriptors.remove(&moving.label) {
-            Some(conn) => self.settle_in(now, conn, *moving),
-            None => {
-                self.relocations.states.insert(moving.label, moving);
-            }
+        if let Some((conn, moving)) = self.relocations.arriving.state_came(moving.label, moving) {
+            self.settle_in(now, conn, *moving);
         }
     }
 
