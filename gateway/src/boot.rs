@@ -98,7 +98,7 @@ fn request(config: &Config, shards: u16, plan: &ServePlan) -> std::io::Result<Op
 }
 
 fn cores(
-    (config, share): (&Config, DiskShare),
+    (config, disk): (&Config, DiskShare),
     directory: &mut OpenedDirectory<RocksTables>,
     request: &OpenRequest,
     placement: &Placement,
@@ -118,7 +118,7 @@ fn cores(
             generation: directory.generation,
             incarnation: directory.meta.meta().incarnation,
             durability: request.durability,
-            limits: config.shard_limits(share),
+            limits: config.shard_limits(disk),
             hash_seed: request.random.rotate_left(u32::from(number)),
             mail_ring: MAIL_RING,
             clock: directory.clock,

@@ -80,6 +80,10 @@ impl Operation {
 
 /// Every method of every path.
 pub(super) fn operations() -> Vec<Operation> {
+    [of_the_process(), of_users(), of_tokens_and_addresses(), orders()].into_iter().flatten().collect()
+}
+
+fn of_the_process() -> Vec<Operation> {
     let new = Operation::new;
     vec![
         new("/livez", get(health::live), "200 while the process answers"),
@@ -98,6 +102,12 @@ pub(super) fn operations() -> Vec<Operation> {
             get(views::config),
             "the configuration in force; secrets are in files, and only their names are shown",
         ),
+    ]
+}
+
+fn of_users() -> Vec<Operation> {
+    let new = Operation::new;
+    vec![
         new(
             "/api/v1/connections",
             get(users::connections),
@@ -117,6 +127,12 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .method("post", 200)
         .needs(Needs::Operator),
+    ]
+}
+
+fn of_tokens_and_addresses() -> Vec<Operation> {
+    let new = Operation::new;
+    vec![
         new(
             "/api/v1/revocations",
             get(revoke::list),
@@ -153,6 +169,12 @@ pub(super) fn operations() -> Vec<Operation> {
         .method("post", 201)
         .needs(Needs::Issuer)
         .body(token),
+    ]
+}
+
+fn orders() -> Vec<Operation> {
+    let new = Operation::new;
+    vec![
         new("/api/v1/drain", post(orders::drain), "drain and end, as SIGTERM")
             .method("post", 202)
             .needs(Needs::Operator),
