@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 16 << 10;
+/// Bytes that are shown of what is no frame.
+const EVIDENCE_BYTES: usize = 64;
 
 /// Why a connection cannot be made or used. The connection is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -252,6 +254,15 @@ impl Conn {
     /// The local address.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
+    }
+
+    /// Who talked to whom, and what of it was not understood: for whoever looks for the fault.
+    pub(crate) fn evidence(&self) -> String {
+        let name =
+            |address: io::Result<SocketAddr>| address.map_or_else(|_| "?".to_owned(), |it| it.to_string());
+        let (own, peer) = (name(self.socket.local_addr()), name(self.socket.peer_addr()));
+        let rest: Vec<u8> = self.input.iter().take(EVIDENCE_BYTES).copied().collect();
+        format!("{own} from {peer}, {} bytes unread: {rest:02x?}", self.input.len())
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {

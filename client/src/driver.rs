@@ -467,7 +467,9 @@ impl Driver {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.session.handle(now, frame),
                 Err(error @ ConnError::Upgrade(_)) => return self.lost(&error),
-                Err(_) => {
+                Err(error) => {
+                    let why = format!("no frame came: {error}; {}", conn.evidence());
+                    self.notices.push_back(Notice::Lost { why });
                     self.session.fault(now, ServerFault::Invalid { frame: "ServerFrame", field: "body" });
                 }
             }

@@ -15,6 +15,20 @@ fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
+/// Logs in. The Hello of an earlier connection of the device, which was reset, may reach its core later than this one's, and take
+/// the session over.
+fn log_in(gateway: &Gateway, token: &str) -> RawConn {
+    loop {
+        let mut conn = RawConn::connect(&gateway.over_tcp(), PATIENCE).unwrap();
+        conn.send_frame(hello(token)).unwrap();
+        match next_frame(&mut conn) {
+            Some(Frame::Welcome(_)) => return conn,
+            Some(Frame::Close(close)) if close.code == CloseCode::Conflict.number() => {}
+            other => panic!("{other:?} instead of a Welcome"),
+        }
+    }
+}
+
 /// Connects, gets as far as `stage` says, and resets.
 fn reset_at(gateway: &Gateway, stage: u64, bytes: &[u8], token: &str) {
     match stage {
@@ -29,9 +43,9 @@ fn reset_at(gateway: &Gateway, stage: u64, bytes: &[u8], token: &str) {
             conn.send_frame(hello(token)).unwrap();
             conn.reset().unwrap();
         }
-        3 => logged_in(gateway, token).reset().unwrap(),
+        3 => log_in(gateway, token).reset().unwrap(),
         _ => {
-            let mut conn = logged_in(gateway, token);
+            let mut conn = log_in(gateway, token);
             conn.send_frame(send(wire::send::Target::To("bob".into()), &fresh_id(), 100)).unwrap();
             conn.reset().unwrap();
         }

@@ -72,6 +72,7 @@ fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phase
             Some(Notice::Event(Event::Rejected(rejected))) if rejected.retry_after.is_none() => {
                 seen.trouble.push(format!("{rejected:?}"));
             }
+            Some(Notice::Lost { why }) if why.starts_with("no frame came") => seen.trouble.push(why),
             Some(_) | None => {}
         }
     }
