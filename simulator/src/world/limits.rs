@@ -125,7 +125,8 @@ impl Narrow {
         };
         limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
         limits.unclaimed_envelopes = 5;
-        if seed / 32 % 4 == 1 {
+        // Among the first seeds alone: histories that others notice rare faults by stay as they are.
+        if seed < 512 && seed / 32 % 4 == 1 {
             limits.unclaimed_total_bytes = UNCLAIMED_TOTAL;
         }
         limits.devices = 3;
