@@ -114,6 +114,12 @@ pub enum Notice {
     },
 }
 
+/// Differs between starts, and is not 0: from the random part of a fresh UUID.
+fn fresh_instance() -> u32 {
+    let [_, .., a, b, c, d] = uuid::Uuid::now_v7().into_bytes();
+    u32::from_be_bytes([a, b, c, d]) | 1
+}
+
 /// One device, driven.
 pub struct Driver {
     session: Session,
@@ -140,7 +146,10 @@ impl Driver {
     ///
     /// # Errors
     /// [`DriverError`]: nothing was sent.
-    pub fn new(config: DriverConfig) -> Result<Self, DriverError> {
+    pub fn new(mut config: DriverConfig) -> Result<Self, DriverError> {
+        if config.session.instance == 0 {
+            config.session.instance = fresh_instance();
+        }
         let token = config.token.read()?;
         let claims = Claims::of(&token)?;
         let (store, mut state) = match &config.state {

@@ -113,6 +113,8 @@ impl Session {
         self.drop_frames();
         self.outgoing.requeue();
         let named = self.incoming.stored_through().filter(|_| !self.link.resume_refused);
+        let instance = self.config.instance;
+        let attempt = if instance == 0 { 0 } else { self.link.connections };
         self.link.begin(now, named);
         self.emit(
             now,
@@ -123,6 +125,8 @@ impl Session {
                 resume_offset: named.map(|offset| offset.0),
                 window: self.config.window,
                 heartbeat_s: u32::try_from(self.config.heartbeat.as_secs()).unwrap_or(u32::MAX),
+                instance,
+                attempt,
             }),
         );
     }

@@ -31,6 +31,7 @@ fn config(wishes: &Value) -> SessionConfig {
             "ackEvery" => config.ack_every = number(),
             "backoffCapMs" => config.backoff = Backoff { cap: duration(value), ..config.backoff },
             "outboxMax" => config.outbox_max = usize::try_from(number()).unwrap(),
+            "instance" => config.instance = number(),
             "jitterSeed" => config.jitter_seed = value.as_str().unwrap().parse().unwrap(),
             _ => panic!("no setting {name}"),
         }

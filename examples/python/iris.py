@@ -118,6 +118,8 @@ class Client:
         self.received, self.last, self.incarnation, self.answered = state.offset, dict(state.last), state.incarnation, []
         self.changed = False
         self.attempt, self.retry_at, self.forget_offset = 0, 0.0, False
+        # Which run of this client it is, and how many connections it opened: a late Hello of it throws nobody out.
+        self.instance, self.connections = secrets.randbits(32) | 1, 0
         self.used_token, self.refused_token = None, None
         self.retry_from = {}  # message id: not to be sent again before this time
         self.sock, self.welcome, self.events = None, None, []
@@ -183,7 +185,8 @@ class Client:
         self.leave_at, self.pinged, self.request_id = None, False, 0
         self.heard = self.connected_at = time.monotonic()
         self.used_token, self.acked = token, self.received
-        hello = pb.Hello(versions=[1], token=token, window=WINDOW)
+        hello = pb.Hello(versions=[1], token=token, window=WINDOW, instance=self.instance, attempt=self.connections)
+        self.connections += 1
         if self.received is not None and not self.forget_offset:
             hello.resume_offset = self.received
         self._write(hello=hello)

@@ -96,6 +96,8 @@ impl Script<'_> {
             resume_offset,
             window: u32::from(window.wrapping_add(8) % 32) + u32::from(how < 250),
             heartbeat_s: u32::from(how / 16),
+            instance: u32::from(how % 3),
+            attempt: u32::from(how / 3 % 4),
         };
         self.conns += 1;
         let (id, home) = (ConnId(self.conns), World::home(&user));

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - A new device's row is durable before its Welcome.
-//! - A device has one live session: the newest. Nothing at or below a session's start is sent on it.
+//! - A device has one live session: the newest, and of one run of a client the one that it opened last. Nothing at or below a session's start is sent on it.
 
 use crate::ack::{Claim, judge_offset};
 use crate::io::{ConnId, Login};
@@ -79,6 +79,9 @@ impl Shard {
             }
             None => self.link(user, device, resume),
         };
+        if self.is_overtaken(index, user, place) {
+            return self.close(index, CloseCode::Conflict, None);
+        }
         self.take_over(user, place);
         let session = &mut self.sessions[index];
         (session.user, session.place) = (user, place);
@@ -113,7 +116,18 @@ impl Shard {
         })
     }
 
-    // Rule: one connection a device
+    // Rule: one connection a device (of one run of a client, its latest)
+    /// True if the device has a session that the same run of the client opened later: a Hello that was on its way for
+    /// longer than the client waited throws nobody out.
+    fn is_overtaken(&self, index: u32, user: u32, place: u8) -> bool {
+        let live = self.users[user].device(place).session;
+        if live == NOBODY || mutant::is_on(Mutant::LateHelloWins) {
+            return false;
+        }
+        let (late, live) = (&self.sessions[index], &self.sessions[live]);
+        late.instance != 0 && late.instance == live.instance && late.attempt < live.attempt
+    }
+
     /// The session that a device had is closed; what it had in flight is sent again on the new one.
     fn take_over(&mut self, user: u32, place: u8) {
         let old = self.users[user].device(place).session;

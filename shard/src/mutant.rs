@@ -118,6 +118,8 @@ mutants! {
     RelinkedUntold,
     /// A new connection of a device leaves the older one open.
     OldConnectionKept,
+    /// A Hello of an abandoned connection closes the one that the same client opened later.
+    LateHelloWins,
     /// After a boot, what is new is forwarded before what is old.
     NewBeforeOld,
     /// Entries go into a record in the reverse of their order.

@@ -69,6 +69,9 @@ pub(crate) struct Session {
     pub(crate) recent: u32,
     pub(crate) recent_serial: u32,
     pub(crate) unsent: u32,
+    /// As its Hello said: which run of the client it is, and which connection of that run.
+    pub(crate) instance: u32,
+    pub(crate) attempt: u32,
     /// Stamp of its alarm in the wheel.
     pub(crate) stamp: u32,
     /// Last frame heard, and last progress of its unsent bytes, in ms of monotonic time.
@@ -91,6 +94,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(conn: ConnId, now: Mono, login: Box<Login>) -> Self {
         let now_ms = ms_of(now);
+        let (instance, attempt) = (login.hello.instance, login.hello.attempt);
         Self {
             conn,
             expires_at: now.after(login.life),
@@ -106,6 +110,8 @@ impl Session {
             recent: NOBODY,
             recent_serial: 0,
             unsent: 0,
+            instance,
+            attempt,
             stamp: 0,
             heard_ms: now_ms,
             progress_ms: now_ms,

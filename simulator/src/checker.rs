@@ -291,11 +291,14 @@ impl Checker {
         let name = format!("{user}/{device}");
         self.wires.cursor_stored(&name, row.acked_through);
         let silence = self.wires.silence(&name, self.now);
+        // A device that was detached and is back holds entries; its row says so once it has acknowledged the gap.
+        let is_back = |other: &DeviceId| self.wires.is_back(&format!("{user}/{other}"));
+        let has_one_back = self.inboxes.detached_of(user).any(|other| other != device && is_back(other));
         let (row, found) = self.inboxes.cursor(user, device, row, silence);
         self.note(found);
         if let Row::Linked { is_first, is_again } = row {
             self.rare.relinked += u64::from(is_again);
-            self.progress.linked(&name, is_first);
+            self.progress.linked(&name, is_first && !has_one_back);
         }
     }
 

@@ -19,11 +19,15 @@ pub(crate) struct Person {
     pub(crate) last_to_server: Mono,
     pub(crate) last_from_server: Mono,
     jitter_seed: u64,
+    /// Starts so far: the instance that its Hellos name.
+    pub(crate) starts: u32,
+    /// The last Hello of this device that arrived was one of an earlier start.
+    pub(crate) is_doubled: bool,
 }
 
 impl Person {
     pub(crate) fn new(user: UserId, device: DeviceId, jitter_seed: u64) -> Self {
-        let session = Session::new(config(jitter_seed), user.clone(), DeviceState::default());
+        let session = Session::new(config(jitter_seed, 1), user.clone(), DeviceState::default());
         Self {
             user,
             device,
@@ -33,6 +37,8 @@ impl Person {
             last_to_server: Mono(0),
             last_from_server: Mono(0),
             jitter_seed,
+            starts: 1,
+            is_doubled: false,
         }
     }
 
@@ -44,7 +50,8 @@ impl Person {
 
     /// As [`Person::restart`], from an older state.
     pub(crate) fn restart_from(&mut self, state: DeviceState) {
-        self.session = Session::new(config(self.jitter_seed), self.user.clone(), state);
+        self.starts += 1;
+        self.session = Session::new(config(self.jitter_seed, self.starts), self.user.clone(), state);
         self.conn = None;
         self.tick_at = None;
     }
@@ -55,7 +62,7 @@ impl Person {
     }
 }
 
-fn config(jitter_seed: u64) -> SessionConfig {
+fn config(jitter_seed: u64, instance: u32) -> SessionConfig {
     SessionConfig {
         window: 8,
         answer_timeout: Duration::from_secs(3),
@@ -65,6 +72,7 @@ fn config(jitter_seed: u64) -> SessionConfig {
             stable_after: Duration::from_millis(500),
         },
         jitter_seed,
+        instance,
         ..SessionConfig::default()
     }
 }

@@ -75,6 +75,10 @@ reached! {
     backpressure,
     /// A device's older connection was taken over.
     takeovers,
+    /// A Hello arrived after its device had given the connection up.
+    late_hello,
+    /// A device was thrown out by an earlier start of itself.
+    thrown_out,
     /// A retry was answered with what was stored.
     replayed,
     /// A home had an envelope already.

@@ -142,6 +142,8 @@ pub(crate) struct World {
     outbox: Vec<(Arc<Envelope>, Vec<Slot>)>,
     people: Vec<Person>,
     conns: BTreeMap<ConnId, (usize, usize)>,
+    /// The same of connections that their devices gave up, until the process knows.
+    left: BTreeMap<ConnId, (usize, usize)>,
     mail_last: BTreeMap<(u16, usize), Mono>,
     /// Mail on its way, by sender and receiver.
     mail_count: BTreeMap<(u16, usize), usize>,
@@ -222,6 +224,7 @@ impl World {
             outbox: Vec::new(),
             people: Vec::new(),
             conns: BTreeMap::new(),
+            left: BTreeMap::new(),
             mail_last: BTreeMap::new(),
             mail_count: BTreeMap::new(),
             waiting: Vec::new(),
@@ -501,6 +504,7 @@ impl World {
             Told::Duplicate { .. } => self.reached.raw_duplicates += 1,
             Told::Closed(closed) if closed.code == Some(CloseCode::DeviceUnlinked) => self.taken_away(person),
             Told::Closed(closed) if closed.code == Some(CloseCode::TooManyDevices) => self.no_place(person),
+            Told::Closed(closed) if closed.code == Some(CloseCode::Conflict) => self.thrown_out(person),
             Told::Welcome(_) => self.welcomed(person),
             Told::RequestRejected { .. } if self.is_hostile(person) => self.refused_apart(person),
             Told::RequestRejected { code, .. } => self.checker.refused_request(&name, code),

@@ -33,6 +33,8 @@ pub struct SessionConfig {
     pub outbox_max: usize,
     /// Seed of the jitter: different for each device.
     pub jitter_seed: u64,
+    /// Which run of the client this is, so that the server knows a late Hello of it: different for each start. Zero: not told.
+    pub instance: u32,
 }
 
 impl Default for SessionConfig {
@@ -49,6 +51,7 @@ impl Default for SessionConfig {
             backoff: Backoff::default(),
             outbox_max: 10_000,
             jitter_seed: 0,
+            instance: 0,
         }
     }
 }

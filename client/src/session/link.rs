@@ -38,6 +38,8 @@ pub(super) struct Link {
     pub(super) next: Next,
     /// Connections since the last stable one.
     pub(super) attempts: u32,
+    /// Connections so far.
+    pub(super) connections: u32,
     pub(super) last_sent: Mono,
     pub(super) last_received: Mono,
     pub(super) last_ping: Mono,
@@ -65,6 +67,7 @@ impl Link {
             phase: Phase::Offline(None),
             next: Next::Reconnect,
             attempts: 0,
+            connections: 0,
             last_sent: Mono(0),
             last_received: Mono(0),
             last_ping: Mono(0),
@@ -95,6 +98,7 @@ impl Link {
     /// A transport is up and Hello goes out now.
     pub(super) fn begin(&mut self, now: Mono, named: Option<Offset>) {
         self.phase = Phase::LoggingIn(now);
+        self.connections += 1;
         self.next = Next::Reconnect;
         self.named = named;
         self.hint = None;

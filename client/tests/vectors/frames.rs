@@ -221,6 +221,8 @@ pub(crate) fn client_frame(frame: &client_frame::Frame) -> Value {
                 ("token", json!(hello.token)),
                 ("window", json!(hello.window)),
                 ("heartbeatS", json!(hello.heartbeat_s)),
+                ("instance", json!(hello.instance)),
+                ("attempt", json!(hello.attempt)),
             ]);
             put(&mut value, "resumeOffset", hello.resume_offset);
             json!({ "hello": value })

@@ -141,8 +141,10 @@ export class Client {
     this.#store = store;
     this.#events = [];
     this.#drafts = [...store.state.drafts];
-    const jitterSeed = new DataView(this.#environment.random(new Uint8Array(8)).buffer).getBigUint64(0);
-    this.#session = new Session(user, store.state, { jitterSeed, ...session });
+    const drawn = new DataView(this.#environment.random(new Uint8Array(12)).buffer);
+    // 0 would mean that there is none.
+    const [jitterSeed, instance] = [drawn.getBigUint64(0), drawn.getUint32(8) | 1];
+    this.#session = new Session(user, store.state, { jitterSeed, instance: instance >>> 0, ...session });
     this.#stopOnline = this.#environment.onOnline(() => this.#online());
     void this.#connectNow();
     this.#kick();

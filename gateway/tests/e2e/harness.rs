@@ -11,8 +11,10 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -54,7 +56,7 @@ impl Default for Setup {
             shards: 2,
             level: "info",
             extra: String::new(),
-            tls: "127.0.0.1:0".to_owned(),
+            tls: lasting_address(),
             websocket: false,
             admin: "",
             names: Vec::new(),
@@ -88,6 +90,24 @@ fn must(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// An address of loopback that stays this gateway's while its process is killed and started again. A port that the
+/// kernel gives (`:0`) may go to any other test in the meantime, whose server would answer this one's clients.
+fn lasting_address() -> String {
+    /// Below the ports that kernels give out.
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1_000 {
+        // Tests run in processes of their own: neighbours begin far from each other.
+        let seed =
+            std::process::id().wrapping_mul(40_503).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(seed % u32::from(PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
+}
+
 impl Gateway {
     pub(crate) fn start(setup: Setup) -> Self {
         let dir = TempDir::new().unwrap();
@@ -98,16 +118,17 @@ impl Gateway {
         if !setup.admin.is_empty() {
             must(&["admin", "keygen", "--out", &format!("{path}/admin.credential")]);
         }
-        let websocket = if setup.websocket { "127.0.0.1:0" } else { "" };
+        let websocket = || if setup.websocket { lasting_address() } else { String::new() };
+        let (websocket, websocket_plaintext) = (websocket(), websocket());
         let mut gateway = Self {
             dir,
             child: None,
             tls: setup.tls.clone(),
             admin: setup.admin.to_owned(),
             setup,
-            plaintext: "127.0.0.1:0".to_owned(),
-            websocket: websocket.to_owned(),
-            websocket_plaintext: websocket.to_owned(),
+            plaintext: lasting_address(),
+            websocket,
+            websocket_plaintext,
             started_in: Duration::ZERO,
         };
         gateway.restart();

@@ -6,7 +6,7 @@ use iris_client::driver::{Driver, Notice};
 use iris_client::endpoint::Endpoint;
 use iris_client::session::{Event, Message};
 use iris_protocol::{ConversationId, MessageId, Sequence};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -33,6 +33,17 @@ struct Seen {
     accepted: Vec<(MessageId, ConversationId, Sequence)>,
     trouble: Vec<String>,
     unanswered: usize,
+    /// What else happened lately, for whoever reads a failure.
+    lately: VecDeque<String>,
+}
+
+impl Seen {
+    fn note(&mut self, what: String) {
+        self.lately.push_back(what);
+        if self.lately.len() > 8 {
+            self.lately.pop_front();
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -45,7 +56,8 @@ struct Phases {
 fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phases) {
     let mut random =
         Random(name.bytes().fold(11, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte))));
-    let mut next_send = Instant::now();
+    let started = Instant::now();
+    let mut next_send = started;
     let mut number = 0;
     while !phases.stop.load(Ordering::Relaxed) {
         if !phases.quiet.load(Ordering::Relaxed)
@@ -60,6 +72,11 @@ fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phase
         let notice = driver.next(Duration::from_millis(3)).unwrap();
         let mut seen = seen.lock().unwrap();
         seen.unanswered = driver.unanswered_count();
+        if let Some(notice) = &notice
+            && !matches!(notice, Notice::Event(Event::Message(_) | Event::Accepted(_)))
+        {
+            seen.note(format!("{:?} {notice:?}", started.elapsed()));
+        }
         match notice {
             Some(Notice::Event(Event::Welcome(_))) => seen.welcomes += 1,
             Some(Notice::Event(Event::Message(message))) => seen.applied.push(message),
@@ -151,6 +168,14 @@ impl Crowd {
     /// Ends the talk, waits until everybody has everything, and judges what they saw: how many messages it was.
     pub(crate) fn finish(self) -> usize {
         let settled = self.settle();
+        if !settled {
+            for (user, seen) in &self.devices {
+                let seen = seen.lock().unwrap();
+                let (applied, accepted) = (seen.applied.len(), seen.accepted.len());
+                println!("{user}: {} unanswered, {accepted} accepted, {applied} applied", seen.unanswered);
+                println!("    {:#?}", seen.lately);
+            }
+        }
         let accepted = self.accepted();
         let devices = self.stop();
         let messages = judge(&accepted, &devices);

@@ -56,6 +56,8 @@ fn a_hello_with_the_largest_token_fits_before_login() {
         resume_offset: Some(u64::MAX),
         window: WINDOW_MAX,
         heartbeat_s: 600,
+        instance: u32::MAX,
+        attempt: u32::MAX,
     });
     let frame = wire::ClientFrame { frame: Some(hello) };
     assert!(encoded_bytes(&frame) <= HELLO_BYTES_MAX.saturating_add(LENGTH_BYTES));

@@ -22,14 +22,18 @@ fn target() -> impl Strategy<Value = wire::send::Target> {
 
 fn hello() -> impl Strategy<Value = wire::Hello> {
     let lists = (vec(any::<u32>(), 0..5), vec(text(), 0..5));
-    (lists, text(), any::<Option<u64>>(), any::<u32>(), any::<u32>()).prop_map(
-        |((versions, capabilities), token, resume_offset, window, heartbeat_s)| wire::Hello {
-            versions,
-            capabilities,
-            token,
-            resume_offset,
-            window,
-            heartbeat_s,
+    (lists, text(), any::<Option<u64>>(), any::<[u32; 4]>()).prop_map(
+        |((versions, capabilities), token, resume_offset, [window, heartbeat_s, instance, attempt])| {
+            wire::Hello {
+                versions,
+                capabilities,
+                token,
+                resume_offset,
+                window,
+                heartbeat_s,
+                instance,
+                attempt,
+            }
         },
     )
 }

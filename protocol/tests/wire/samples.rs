@@ -76,6 +76,8 @@ pub(crate) fn client() -> Vec<(String, wire::ClientFrame)> {
         resume_offset: Some(OFFSET),
         window: 256,
         heartbeat_s: 600,
+        instance: 4_000_000_001,
+        attempt: 7,
     };
     let frames = [
         ("", Frame::Hello(hello)),

@@ -4,7 +4,7 @@ use crate::accepting::pair;
 use crate::world::{World, conversation};
 use iris_protocol::wire::{self, client_frame, server_frame};
 use iris_protocol::{CloseCode, GapReason, RejectCode};
-use iris_shard::io::{Input, Renewal};
+use iris_shard::io::{Input, Login, Renewal};
 use std::time::Duration;
 
 const N_BITS: u32 = 33;
@@ -195,6 +195,38 @@ fn f_24_a_second_login_closes_the_first_and_loses_nothing() {
     world.send(0, &bob, "4");
     world.settle();
     assert_eq!(world.clients[again].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4, 5]);
+}
+
+/// Proves: G-DEVICE-3 (of one run of a client the connection that it opened last stays, in whatever order the Hellos come)
+/// Seen to fail when: mutant `LateHelloWins` is on; or `is_overtaken` compares no instance; or takes 0 for one.
+#[test]
+fn f_24_a_late_hello_of_the_same_run_throws_nobody_out() {
+    let hello = |instance, attempt| {
+        move |login: &mut Login| (login.hello.instance, login.hello.attempt) = (instance, attempt)
+    };
+    for (live, late, stays) in [
+        ((7, 2), (7, 1), true),
+        // A Hello that says the same is a new one, of a client that does not count.
+        ((7, 2), (7, 2), false),
+        ((7, 1), (7, 2), false),
+        // Another run of the client knows nothing of this one.
+        ((7, 2), (8, 0), false),
+        ((0, 2), (0, 1), false),
+    ] {
+        let (mut world, alice, bob) = pair(2, 0, 0);
+        let phone = world.client(&bob, "phone");
+        world.connect_with(phone, hello(live.0, live.1));
+        world.settle();
+        let again = world.client(&bob, "phone");
+        world.connect_with(again, hello(late.0, late.1));
+        world.settle();
+        let (winner, loser) = if stays { (phone, again) } else { (again, phone) };
+        assert_eq!(world.clients[loser].closed, [CloseCode::Conflict], "{live:?}, then {late:?}");
+        assert_eq!(world.clients[winner].closed, [], "{live:?}, then {late:?}");
+        world.send(0, &bob, "hello");
+        world.settle();
+        assert_eq!(world.clients[winner].sequences(&conversation(&alice, &bob)), [1], "{live:?}");
+    }
 }
 
 /// Proves: G-TOKEN-2 (user and device come from the token alone)

@@ -187,6 +187,8 @@ impl World {
             resume_offset: state.resumes.then_some(state.stored),
             window: state.window,
             heartbeat_s: 0,
+            instance: 0,
+            attempt: 0,
         };
         let (user, device) = (state.user.clone(), state.device.clone());
         let home = self.home(&user);

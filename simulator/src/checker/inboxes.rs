@@ -319,6 +319,12 @@ impl Inboxes {
         None
     }
 
+    /// The devices of a user whose rows say that they were detached.
+    pub(super) fn detached_of(&self, user: &UserId) -> impl Iterator<Item = &DeviceId> {
+        let cursors = self.users.get(user).into_iter().flat_map(|inbox| &inbox.cursors);
+        cursors.filter(|(_, row)| row.detached).map(|(device, _)| device)
+    }
+
     /// A device's row is written. `silence`: for so long it showed no life.
     pub(super) fn cursor(
         &mut self,

@@ -174,6 +174,30 @@ fn a_hole_behind_a_late_link_is_c1() {
     }
 }
 
+/// Proves: G-SIM-2 (late links)
+/// A device that was detached and is back holds entries, whatever its row says: another one that is linked then starts at the newest.
+/// Seen to fail when: `has_one_back` is false; or is true for every device that was detached.
+#[test]
+fn a_device_beside_one_that_is_back_is_not_the_first() {
+    for is_back in [false, true] {
+        let mut checker = narrow();
+        checker.device("bob/tablet".into(), user("bob"));
+        let conversation = ConversationId::direct(&user("alice"), &user("bob"));
+        for sequence in 1..=2 {
+            checker.recorded(ShardId(0), &[accepted(sequence, "alice")]);
+        }
+        checker.recorded(ShardId(0), &[cursor("bob", "phone", 0, true)]);
+        if is_back {
+            log_in(&mut checker, 1, 8);
+        }
+        link(&mut checker, "bob", "tablet");
+        checker.sent(conversation.clone(), message(3), user("alice"), Bytes::from(vec![3]));
+        checker.recorded(ShardId(0), &[accepted(3, "alice")]);
+        checker.applied("bob/tablet", (&conversation, Sequence(3)), message(3), &Bytes::from(vec![3]));
+        assert_eq!(first(&checker) == Some("C1"), !is_back, "{:?}", checker.violations());
+    }
+}
+
 /// Proves: G-SIM-2 (wire and window)
 /// Offsets and sequences rise on a connection, and no more is unacknowledged than its window.
 #[test]

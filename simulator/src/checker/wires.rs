@@ -7,7 +7,7 @@
 use super::{NEWS, Violation};
 use iris_protocol::{ConversationId, DeviceId, Generation, Mono, Offset, Sequence, UserId};
 use iris_shard::io::ConnId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// One connection.
@@ -43,6 +43,8 @@ struct Seen {
 pub(super) struct Wires {
     wires: BTreeMap<ConnId, Wire>,
     devices: BTreeMap<String, Seen>,
+    /// Devices that said Hello since the process started.
+    back: BTreeSet<String>,
 }
 
 fn broken(claim: &'static str, what: String) -> Violation {
@@ -70,6 +72,7 @@ impl Wires {
             }
         }
         self.wires.clear();
+        self.back.clear();
         for seen in self.devices.values_mut() {
             (seen.shown, seen.acked) = (Offset::NONE, seen.stored);
         }
@@ -81,6 +84,7 @@ impl Wires {
         let seen = self.devices.entry(device.clone()).or_default();
         (seen.silence, seen.life) = ((silence, now), now);
         seen.acked = seen.acked.max(hello.named.unwrap_or_default());
+        self.back.insert(device.clone());
         let wire = Wire {
             user: hello.user.clone(),
             device,
@@ -113,6 +117,11 @@ impl Wires {
         {
             seen.life = now;
         }
+    }
+
+    /// True if a device said Hello since the process started: also one whose row says detached may hold entries then.
+    pub(super) fn is_back(&self, device: &str) -> bool {
+        self.back.contains(device)
     }
 
     pub(super) fn get(&self, conn: ConnId) -> Option<&Wire> {

@@ -240,6 +240,7 @@ impl World {
         }
         self.waiting = self.nodes.iter().map(|_| VecDeque::new()).collect();
         self.conns.clear();
+        self.left.clear();
         self.checker.stopped();
         for person in 0..self.people.len() {
             self.people[person].conn = None;

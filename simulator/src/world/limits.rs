@@ -13,7 +13,7 @@ use iris_client::state::DeviceState;
 use iris_protocol::limits::{Limits, UNCLAIMED_ENTRY_BYTES};
 use iris_protocol::wire::client_frame::Frame;
 use iris_protocol::wire::{self, send::Target as WireTarget};
-use iris_protocol::{MessageId, Offset, UserId};
+use iris_protocol::{MessageId, Mono, Offset, UserId};
 use iris_shard::io::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) enum Act {
     Return { person: usize },
     /// A device takes one of its user's devices away.
     Unlink,
+    /// A device takes itself away.
+    Part { person: usize },
     /// A device loses what it learnt lately.
     Forget,
     /// A device acknowledges what it never got.
@@ -65,7 +67,8 @@ impl Act {
             Self::Conflict => 5,
             Self::Burst => 6,
             Self::Night => 7,
-            Self::Return { person } => 8 + person,
+            Self::Return { person } => 8 + 2 * person,
+            Self::Part { person } => 9 + 2 * person,
         }
     }
 }
@@ -77,6 +80,10 @@ const AGAIN: (u64, u64) = (150_000, 1_500_000);
 const AWAY: (u64, u64) = (200_000, 4_000_000);
 /// A device that was taken away comes back after this long.
 const RELINK: (u64, u64) = (1_000, 1_500_000);
+/// A device takes itself away so long after a burst that may have put another one of its user a whole inbox behind.
+const PART: (u64, u64) = (5_000, 1_000_000);
+/// So long is a disk slow after a burst.
+const BUSY: Duration = Duration::from_secs(1);
 /// Between two messages of a device.
 const PACE: (u64, u64) = (1_000, 240_000);
 /// A device that found no place tries again after this long.
@@ -106,6 +113,8 @@ pub(super) struct Narrow {
     saved: BTreeMap<usize, DeviceState>,
     minted: VecDeque<(UserId, UserId, MessageId)>,
     nights: u32,
+    /// Until then syncs are slow: the burst keeps disks busy.
+    busy_until: Mono,
     /// Acknowledgements of what was never sent, on their way.
     lies: BTreeSet<(ConnId, Offset)>,
 }
@@ -125,8 +134,7 @@ impl Narrow {
         };
         limits.inbox_envelopes = u32::try_from(12 + seed / 16 % 29).unwrap_or(12);
         limits.unclaimed_envelopes = 5;
-        // Among the first seeds alone: histories that others notice rare faults by stay as they are.
-        if seed < 512 && seed / 32 % 4 == 1 {
+        if seed / 32 % 4 == 1 {
             limits.unclaimed_total_bytes = UNCLAIMED_TOTAL;
         }
         limits.devices = 3;
@@ -155,6 +163,7 @@ impl Narrow {
             saved: BTreeMap::new(),
             minted: VecDeque::new(),
             nights: 0,
+            busy_until: Mono(0),
             lies: BTreeSet::new(),
         })
     }
@@ -202,16 +211,21 @@ impl World {
     }
 
     pub(super) fn act(&mut self, act: Act) {
-        if let Act::Return { person } = act {
-            return self.come_back(person);
+        match act {
+            Act::Return { person } => return self.come_back(person),
+            Act::Part { person } => {
+                let device = self.people[person].device.as_str().to_owned();
+                return self.ask_to_unlink(person, &device);
+            }
+            _ => {}
         }
         if self.calm {
             return;
         }
         self.plan_in(AGAIN.0, AGAIN.1, Happening::Act(act));
         match act {
+            Act::Return { .. } | Act::Part { .. } => {}
             Act::Leave => self.leave(),
-            Act::Return { .. } => {}
             Act::Unlink => self.unlink(),
             Act::Forget => self.forget_lately(),
             Act::AckTooHigh => self.ack_too_high(),
@@ -219,6 +233,11 @@ impl World {
             Act::Burst => self.burst(),
             Act::Night => self.night(),
         }
+    }
+
+    /// True while a burst keeps disks busy.
+    pub(super) fn is_busy(&self) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| self.now < narrow.busy_until)
     }
 
     /// True for a device that is away.
@@ -300,9 +319,13 @@ impl World {
             .map(|other| other.device.as_str().to_owned())
             .collect();
         let device = devices[self.random.index(devices.len())].clone();
+        self.ask_to_unlink(person, &device);
+    }
+
+    /// Nobody asks while it is offline.
+    fn ask_to_unlink(&mut self, person: usize, device: &str) {
         let now = self.now;
-        // Nobody asks while it is offline.
-        if self.people[person].session.unlink(now, &device).is_ok() {
+        if self.people[person].session.unlink(now, device).is_ok() {
             self.take_outputs(person);
         }
     }
@@ -391,8 +414,26 @@ impl World {
         self.send_to_server(person, Frame::Send(send));
     }
 
+    /// Everybody writes to the user of a device that is away, if there is one. The device that is there may leave for good in
+    /// the middle: what it had is being removed while nobody else is left who holds it.
     fn burst(&mut self) {
-        let to = self.people[self.random.index(self.people.len())].user.clone();
+        let away: Vec<usize> =
+            self.narrow.as_ref().map(|narrow| narrow.away.iter().copied().collect()).unwrap_or_default();
+        let one = if away.is_empty() || self.random.one_in(4) {
+            self.random.index(self.people.len())
+        } else {
+            away[self.random.index(away.len())]
+        };
+        let to = self.people[one].user.clone();
+        let busy_until = self.now.after(BUSY);
+        if let Some(narrow) = &mut self.narrow {
+            narrow.busy_until = busy_until;
+        }
+        let there =
+            (0..self.people.len()).find(|other| self.people[*other].user == to && !away.contains(other));
+        if let Some(person) = there.filter(|_| away.contains(&one)) {
+            self.plan_in(PART.0, PART.1, Happening::Act(Act::Part { person }));
+        }
         for person in 0..self.people.len() {
             for _ in 0..BURST {
                 if self.people[person].user != to {

@@ -13,8 +13,13 @@ use std::time::Duration;
 
 /// One-way delay in microseconds.
 const DELAY: (u64, u64) = (50, 20_000);
+/// One Hello of these takes so much longer, in microseconds: until its device has given up, and come back.
+const SLOW_HELLO_ONE_IN: u64 = 10;
+const SLOW_HELLO: (u64, u64) = (2_800_000, 3_300_000);
 /// A token is good for a day.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
+/// Whoever was thrown out by an earlier start of itself comes back after this long, in microseconds.
+const AGAIN: (u64, u64) = (1_000, 200_000);
 /// The server hears of a broken connection after this long, in microseconds.
 const HALF_OPEN: (u64, u64) = (1, 4_000_000);
 
@@ -28,6 +33,8 @@ impl World {
         let home = usize::from(self.placement().shard_of(self.people[person].user.slot()).0);
         self.people[person].conn = Some(conn);
         self.conns.insert(conn, (person, home));
+        // Connections keep no order among each other: a Hello may come behind that of a later one.
+        self.people[person].last_to_server = self.now;
         let now = self.now;
         let token = self.people[person].name();
         self.people[person].session.connected(now, &token);
@@ -37,9 +44,15 @@ impl World {
     /// A frame leaves a device.
     pub(super) fn send_to_server(&mut self, person: usize, frame: Frame) {
         let Some(conn) = self.people[person].conn else { return };
+        let is_slow = matches!(frame, Frame::Hello(_))
+            && self.plan.faults.network
+            && self.random.one_in(SLOW_HELLO_ONE_IN);
         let mut bytes = Vec::new();
         encode_client(frame, &mut bytes);
-        let at = self.arrival(self.people[person].last_to_server);
+        let mut at = self.arrival(self.people[person].last_to_server);
+        if is_slow {
+            at = at.after(Duration::from_micros(self.random.within(SLOW_HELLO.0, SLOW_HELLO.1)));
+        }
         self.people[person].last_to_server = at;
         self.plan_at(at, Happening::ToServer { person, conn, body: body(bytes) });
     }
@@ -59,7 +72,8 @@ impl World {
     }
 
     pub(super) fn take_at_server(&mut self, person: usize, conn: ConnId, body: Bytes) {
-        let Some((_, home)) = self.conns.get(&conn).copied() else { return };
+        // What was on its way when the device gave its connection up arrives all the same.
+        let Some((_, home)) = self.conns.get(&conn).or_else(|| self.left.get(&conn)).copied() else { return };
         let Ok(frame) = decode_client(body) else {
             if self.is_hostile(person) {
                 return self.break_connection(person);
@@ -68,6 +82,9 @@ impl World {
         };
         match &frame.frame {
             Some(Frame::Hello(hello)) => {
+                self.reached.late_hello += u64::from(self.left.contains_key(&conn));
+                let said = &mut self.people[person];
+                said.is_doubled = hello.instance != said.starts;
                 let Person { user, device, .. } = &self.people[person];
                 let named = hello.resume_offset.map(Offset);
                 self.checker.logged_in(conn, &Hello { user, device, window: hello.window, named });
@@ -114,15 +131,33 @@ impl World {
     pub(super) fn hang_up(&mut self, person: usize) {
         let Some(conn) = self.people[person].conn.take() else { return };
         let Some((_, shard)) = self.conns.remove(&conn) else { return };
+        self.left.insert(conn, (person, shard));
         let boot = self.generation;
         let half_open = self.random.one_in(3);
         self.reached.half_open += u64::from(half_open);
         let to = if half_open { HALF_OPEN.1 } else { 10_000 };
-        self.plan_in(HALF_OPEN.0, to, Happening::Gone { shard, conn, boot });
+        let mut at = self.now.after(Duration::from_micros(self.random.within(HALF_OPEN.0, to)));
+        if self.random.one_in(2) {
+            // Nothing is lost on its way: the end comes behind all that was sent.
+            at = at.max(self.people[person].last_to_server.after(Duration::from_micros(1)));
+        }
+        self.plan_at(at, Happening::Gone { shard, conn, boot });
+    }
+
+    /// Another connection of the device took over: one of an earlier start of it, or the session stops for nothing. Its
+    /// user has it come back.
+    pub(super) fn thrown_out(&mut self, person: usize) {
+        if !self.people[person].is_doubled {
+            let what = format!("{} was thrown out by itself", self.people[person].name());
+            self.checker.violate("C7", what);
+        }
+        self.reached.thrown_out += 1;
+        self.plan_in(AGAIN.0, AGAIN.1, Happening::Connect { person });
     }
 
     pub(super) fn gone(&mut self, shard: usize, conn: ConnId, boot: Generation) {
         if boot == self.generation {
+            self.left.remove(&conn);
             self.checker.ended(conn);
             self.input(shard, Input::Gone { conn });
         }

@@ -153,7 +153,7 @@ impl World {
 
     fn write(&mut self, shard: usize) {
         if self.nodes[shard].begin_write(self.disks.core(core(shard))) {
-            let slow = self.plan.faults.slow_disk && !self.calm && self.random.one_in(20);
+            let slow = self.plan.faults.slow_disk && (self.is_busy() || !self.calm && self.random.one_in(20));
             let (from, to) = match self.durability {
                 Durability::Os => CACHED,
                 Durability::Fsync if slow => SLOW_SYNC,

@@ -37,6 +37,8 @@ export interface SessionConfig {
   readonly outboxMax: number;
   /** Different for each device. */
   readonly jitterSeed: bigint;
+  /** Which run of the client this is, so that the server knows a late Hello of it: different for each start; 0: not told. */
+  readonly instance: number;
 }
 
 export function sessionConfig(wishes: Partial<SessionConfig> = {}): SessionConfig {
@@ -54,6 +56,7 @@ export function sessionConfig(wishes: Partial<SessionConfig> = {}): SessionConfi
     stableAfterMs: 60_000,
     outboxMax: 10_000,
     jitterSeed: 0n,
+    instance: 0,
     ...wishes,
   };
 }

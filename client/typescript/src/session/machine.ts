@@ -29,6 +29,8 @@ export class Link {
   next: Next = "reconnect";
   /** Connections since the last stable one. */
   attempts = 0;
+  /** Connections so far. */
+  connections = 0;
   lastSent = 0;
   lastReceived = 0;
   lastPing = 0;
@@ -58,6 +60,7 @@ export class Link {
   /** A transport is up and Hello goes out now. */
   begin(now: number, named: number | undefined): void {
     this.phase = { at: "logging in", since: now };
+    this.connections += 1;
     this.next = "reconnect";
     this.named = named;
     this.hint = undefined;

@@ -52,6 +52,7 @@ export class Session {
     this.#machine.dropFrames();
     outgoing.requeue();
     const resumeOffset = link.resumeRefused ? undefined : incoming.storedThrough;
+    const attempt = config.instance === 0 ? 0 : link.connections;
     link.begin(now, resumeOffset);
     const value = {
       versions: [PROTOCOL_VERSION],
@@ -60,6 +61,8 @@ export class Session {
       resumeOffset,
       window: config.window,
       heartbeatS: Math.floor(config.heartbeatMs / 1000),
+      instance: config.instance,
+      attempt,
     };
     this.#machine.emit(now, { kind: "hello", value });
   }

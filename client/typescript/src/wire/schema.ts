@@ -52,6 +52,8 @@ export interface Hello {
   resumeOffset: number | undefined;
   window: number;
   heartbeatS: number;
+  instance: number;
+  attempt: number;
 }
 
 export interface Send {
@@ -249,6 +251,8 @@ export const SCHEMA: Record<keyof Messages, readonly FieldRow[]> = {
     [4, "resumeOffset", "uint64", "optional"],
     [5, "window", "uint32", ""],
     [6, "heartbeatS", "uint32", ""],
+    [7, "instance", "uint32", ""],
+    [8, "attempt", "uint32", ""],
   ],
   Send: [
     [1, "requestId", "uint64", ""],
