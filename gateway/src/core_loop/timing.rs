@@ -106,8 +106,15 @@ impl Core {
             has_storage_room: self.parts.shard.has_storage_room(),
             unclaimed_bytes: self.parts.shard.unclaimed_bytes(),
             log: self.parts.log.figures(),
+            cpu_us: thread_cpu_us(),
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),
         });
     }
+}
+
+/// Microseconds that the thread which asks has computed.
+fn thread_cpu_us() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).ok().and_then(|spent| u64::try_from(spent.as_micros()).ok()).unwrap_or(u64::MAX)
 }

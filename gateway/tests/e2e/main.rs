@@ -36,5 +36,6 @@ mod sync_errors;
 mod talk;
 mod tickets;
 mod tokens;
+mod top;
 mod traffic;
 mod websocket;
