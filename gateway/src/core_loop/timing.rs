@@ -5,6 +5,8 @@
 
 use super::{CONTROL_INTERVAL, Core};
 use crate::conn::Phase;
+use crate::framing::CutError;
+use iris_protocol::websocket::Refusal;
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::Input;
@@ -63,9 +65,7 @@ impl Core {
     pub(super) fn keep_time(&mut self, now: Mono) {
         let instant = self.instant(now);
         while let Some(conn) = due(&mut self.timing.logins, instant) {
-            if self.conns.find(conn).is_some_and(|state| matches!(state.phase, Phase::Login)) {
-                self.close_with(conn, CloseCode::LoginTimeout, None);
-            }
+            self.login_missed(conn);
         }
         while let Some(conn) = due(&mut self.timing.refusals, instant) {
             self.close_with(conn, CloseCode::AuthFailed, None);
@@ -81,6 +81,19 @@ impl Core {
         if instant >= self.next_control {
             self.next_control = instant + CONTROL_INTERVAL;
             self.look_at_control(now);
+        }
+    }
+
+    /// The time to log in is over: whoever has not is told in its own tongue.
+    fn login_missed(&mut self, conn: Conn) {
+        let Some(state) = self.conns.find(conn) else { return };
+        if !matches!(state.phase, Phase::Login) {
+            return;
+        }
+        if state.framing.takes_frames() {
+            self.close_with(conn, CloseCode::LoginTimeout, None);
+        } else {
+            self.refuse_cut(conn, CutError::Refused(Refusal::Timeout));
         }
     }
 

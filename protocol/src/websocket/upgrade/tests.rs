@@ -130,6 +130,7 @@ fn a_refusal_is_a_whole_answer() {
         Refusal::NotFound,
         Refusal::MethodNotAllowed,
         Refusal::UpgradeRequired,
+        Refusal::Timeout,
         Refusal::HeadTooLarge,
         Refusal::Unavailable,
     ];
