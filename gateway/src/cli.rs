@@ -32,7 +32,7 @@ pub enum Command {
     Tls(TlsCommand),
     /// Say whether a running gateway is ready, and what its cores do.
     Status(Remote),
-    /// Show what the cores of a running gateway do a second, until Ctrl-C.
+    /// Show what the cores of a running gateway do a second: on a terminal a screen with keys, else lines.
     Top(Top),
     /// Show connections of a running gateway.
     Connections(Connections),
@@ -224,7 +224,7 @@ pub struct Top {
     /// How long between two looks.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub interval: String,
-    /// How many times; without it, until Ctrl-C.
+    /// How many times, in lines; without it, until q or Ctrl-C.
     #[arg(long, value_name = "N")]
     pub count: Option<u32>,
 }

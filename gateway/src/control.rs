@@ -115,6 +115,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) handshakes: HandshakeFigures,
     /// Connections that have not logged in.
     pub(crate) unauthenticated: usize,
+    /// Microseconds that the core's thread has computed.
+    pub(crate) cpu_us: u64,
     /// The reactor's.
     pub(crate) reactor: iris_reactor::Counters,
     /// The shard's.
@@ -218,6 +220,8 @@ core_stats! { f:
     log_bytes, "iris_log_bytes_total", Counter / 1, "Bytes written to the log, padding included.", f.log.bytes;
     log_number, "iris_log_number", Gauge / 1, "Number of the last durable record.", f.log.last_number;
     accepts, "iris_accepts_total", Counter / 1, "Connections accepted.", f.reactor.accepts;
+    cpu_us, "iris_core_cpu_seconds_total", Counter / 1_000_000,
+        "Processor time of the core's thread; its storage thread is not in it.", f.cpu_us;
     turns, "iris_turns_total", Counter / 1, "Turns of the core's loop.", f.reactor.turns;
     enters, "iris_ring_enters_total", Counter / 1, "System calls that entered a ring.", f.reactor.enters;
     receives, "iris_receives_total", Counter / 1, "Receives that brought bytes.", f.reactor.receives;

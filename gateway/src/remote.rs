@@ -106,6 +106,8 @@ enum RemoteError {
          `iris-gateway admin keygen` makes one"
     )]
     NoCredential,
+    #[error("the terminal cannot be used: {source}")]
+    Terminal { source: std::io::Error },
     #[error("{}: {source}", path.display())]
     Credential { path: PathBuf, source: std::io::Error },
     #[error("{code}: {message}")]

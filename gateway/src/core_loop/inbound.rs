@@ -87,7 +87,7 @@ impl Core {
     }
 
     /// Tells a peer what is wrong with its bytes, and closes.
-    fn refuse_cut(&mut self, conn: Conn, error: CutError) {
+    pub(super) fn refuse_cut(&mut self, conn: Conn, error: CutError) {
         tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), %error, "refused");
         match error {
             CutError::Frame(error) => self.close_with(conn, error.close_code(), None),

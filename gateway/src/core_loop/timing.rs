@@ -5,6 +5,8 @@
 
 use super::{CONTROL_INTERVAL, Core};
 use crate::conn::Phase;
+use crate::framing::CutError;
+use iris_protocol::websocket::Refusal;
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::Input;
@@ -63,9 +65,7 @@ impl Core {
     pub(super) fn keep_time(&mut self, now: Mono) {
         let instant = self.instant(now);
         while let Some(conn) = due(&mut self.timing.logins, instant) {
-            if self.conns.find(conn).is_some_and(|state| matches!(state.phase, Phase::Login)) {
-                self.close_with(conn, CloseCode::LoginTimeout, None);
-            }
+            self.login_missed(conn);
         }
         while let Some(conn) = due(&mut self.timing.refusals, instant) {
             self.close_with(conn, CloseCode::AuthFailed, None);
@@ -81,6 +81,19 @@ impl Core {
         if instant >= self.next_control {
             self.next_control = instant + CONTROL_INTERVAL;
             self.look_at_control(now);
+        }
+    }
+
+    /// The time to log in is over: whoever has not is told in its own tongue.
+    fn login_missed(&mut self, conn: Conn) {
+        let Some(state) = self.conns.find(conn) else { return };
+        if !matches!(state.phase, Phase::Login) {
+            return;
+        }
+        if state.framing.takes_frames() {
+            self.close_with(conn, CloseCode::LoginTimeout, None);
+        } else {
+            self.refuse_cut(conn, CutError::Refused(Refusal::Timeout));
         }
     }
 
@@ -106,8 +119,15 @@ impl Core {
             has_storage_room: self.parts.shard.has_storage_room(),
             unclaimed_bytes: self.parts.shard.unclaimed_bytes(),
             log: self.parts.log.figures(),
+            cpu_us: thread_cpu_us(),
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),
         });
     }
+}
+
+/// Microseconds that the thread which asks has computed.
+fn thread_cpu_us() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).ok().and_then(|spent| u64::try_from(spent.as_micros()).ok()).unwrap_or(u64::MAX)
 }

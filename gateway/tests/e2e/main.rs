@@ -36,5 +36,6 @@ mod slow;
 mod talk;
 mod tickets;
 mod tokens;
+mod top;
 mod traffic;
 mod websocket;

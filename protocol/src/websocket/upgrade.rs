@@ -29,7 +29,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// What a server asks of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The only path; `None`: any.
+    /// The only path, with any query; `None`: any.
     pub path: Option<&'a str>,
     /// The subprotocol that the client must offer, and gets; `None`: none is asked for, and none is agreed upon.
     pub subprotocol: Option<&'a str>,
@@ -90,7 +90,9 @@ fn judge(request: &httparse::Request<'_, '_>, rules: &Rules<'_>) -> Result<Vec<u
     if request.version != Some(1) {
         return Err(Refusal::BadRequest("not HTTP/1.1"));
     }
-    if rules.path.is_some_and(|path| request.path != Some(path)) {
+    // What stands behind a `?` is for balancers and logs in between; here it changes nothing.
+    let path = request.path.and_then(|target| target.split('?').next());
+    if rules.path.is_some_and(|wanted| path != Some(wanted)) {
         return Err(Refusal::NotFound);
     }
     let headers = Headers(request.headers);

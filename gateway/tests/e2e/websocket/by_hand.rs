@@ -73,13 +73,18 @@ impl Socket {
 
     /// Reads the head of an answer; its status.
     pub(crate) fn status(&mut self) -> u16 {
+        self.head().split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Reads the head of an answer.
+    pub(crate) fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             self.read_exact(&mut byte).unwrap();
             head.push(byte[0]);
         }
-        String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().parse().unwrap()
+        String::from_utf8(head).unwrap()
     }
 
     /// Reads until the server has closed.

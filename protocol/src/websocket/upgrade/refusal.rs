@@ -18,6 +18,9 @@ pub enum Refusal {
     /// No WebSocket, or another version of it.
     #[error("WebSocket version 13 is served here, and nothing else")]
     UpgradeRequired,
+    /// A head that did not end in the time to log in.
+    #[error("the request was not complete in time")]
+    Timeout,
     /// A head that does not end.
     #[error("the head has more than 4 KiB or 64 fields")]
     HeadTooLarge,
@@ -34,6 +37,7 @@ impl Refusal {
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::Timeout => "408 Request Timeout",
             Self::UpgradeRequired => "426 Upgrade Required",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
             Self::Unavailable => "503 Service Unavailable",
@@ -48,6 +52,7 @@ impl Refusal {
             Self::BadRequest(_)
             | Self::Forbidden
             | Self::NotFound
+            | Self::Timeout
             | Self::HeadTooLarge
             | Self::Unavailable => "",
         };

@@ -48,7 +48,11 @@ const CHANGES: &[(&str, &str, u16)] = &[
     ("HTTP/1.1", "HTTP/2", 400),
     ("/v1/connect", "/", 404),
     ("/v1/connect", "/v1/connect/", 404),
-    ("/v1/connect", "/v1/connect?token=x", 404),
+    ("/v1/connect", "/v1/connect/?a=b", 404),
+    ("/v1/connect", "/v1/connected?a=b", 404),
+    ("/v1/connect", "/?/v1/connect", 404),
+    ("/v1/connect", "/v1/connect?", 101),
+    ("/v1/connect", "/v1/connect?a=/b&c=?", 101),
     ("Host: iris.example:7444\r\n", "", 400),
     ("Host: iris.example:7444", "Host:", 400),
     ("Host: iris.example:7444", "Host: a\r\nHost: b", 400),
@@ -86,8 +90,8 @@ const CHANGES: &[(&str, &str, u16)] = &[
 ];
 
 /// Proves: G-WS-2 (each thing that a request must have is asked for, and each refusal has its status)
-/// Seen to fail when: the method, the path, the version, the subprotocol, the key's length, the host or the origin is not
-/// looked at, or a field that is there twice is taken.
+/// Seen to fail when: a query belongs to the path; or the method, the path, the version, the subprotocol, the key's length, the host
+/// or the origin is not looked at, or a field that is there twice is taken.
 #[test]
 fn a_request_with_one_thing_wrong_is_refused_with_its_status() {
     for (old, new, expected) in CHANGES {
@@ -126,6 +130,7 @@ fn a_refusal_is_a_whole_answer() {
         Refusal::NotFound,
         Refusal::MethodNotAllowed,
         Refusal::UpgradeRequired,
+        Refusal::Timeout,
         Refusal::HeadTooLarge,
         Refusal::Unavailable,
     ];
