@@ -98,7 +98,7 @@ fn f_36_a_failing_sync_of_the_tables_ends_the_process_and_loses_nothing() {
 }
 
 /// Proves: G-LOG-2 (a write of the log fails under load: the process ends with its status, and loses nothing)
-/// Seen to fail when: BREAK_LINE
+/// Seen to fail when: `written` takes a failed write for a whole one.
 #[test]
 fn f_36_a_failing_write_of_the_log_ends_the_process_and_loses_nothing() {
     // Beyond the limit a write fails with EFBIG, also one of a ring. The signal that comes with it would kill.
