@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - A new device's row is durable before its Welcome.
-//! - A device has one live session: the newest, and of one run of a client the one that it opened last. Nothing at or below a session's start is sent on it.
+//! - A device has one live session: the newest, and of one run of a client the one that it opened last.
+//! - Nothing at or below a session's start is sent on it.
 
 use crate::ack::{Claim, judge_offset};
 use crate::io::{ConnId, Login};

@@ -41,7 +41,7 @@ struct Seen {
 /// All connections.
 #[derive(Default)]
 pub(super) struct Wires {
-    wires: BTreeMap<ConnId, Wire>,
+    open: BTreeMap<ConnId, Wire>,
     devices: BTreeMap<String, Seen>,
     /// Devices that said Hello since the process started.
     back: BTreeSet<String>,
@@ -66,12 +66,12 @@ pub struct Hello<'a> {
 impl Wires {
     /// The process stopped at this time.
     pub(super) fn stopped(&mut self, now: Mono) {
-        for wire in self.wires.values() {
+        for wire in self.open.values() {
             if let Some(seen) = self.devices.get_mut(&wire.device) {
                 seen.life = now;
             }
         }
-        self.wires.clear();
+        self.open.clear();
         self.back.clear();
         for seen in self.devices.values_mut() {
             (seen.shown, seen.acked) = (Offset::NONE, seen.stored);
@@ -95,24 +95,24 @@ impl Wires {
             is_welcomed: false,
             is_too_high: false,
         };
-        self.wires.insert(conn, wire);
+        self.open.insert(conn, wire);
     }
 
     /// The server welcomes a device: its older connection must be closed by now.
     pub(super) fn welcomed(&mut self, conn: ConnId, resumed_at: Offset) -> Option<Violation> {
-        let wire = self.wires.get_mut(&conn)?;
+        let wire = self.open.get_mut(&conn)?;
         wire.is_welcomed = true;
         let seen = self.devices.entry(wire.device.clone()).or_default();
         seen.shown = seen.shown.max(resumed_at);
         let device = wire.device.clone();
-        let mut others = self.wires.iter().filter(|(other, _)| **other != conn);
+        let mut others = self.open.iter().filter(|(other, _)| **other != conn);
         let (other, _) = others.find(|(_, other)| other.is_welcomed && other.device == device)?;
         Some(broken("C5", format!("{device} has {conn:?}, and {other:?} is still open")))
     }
 
     /// The server closes a connection, or hears that it is gone.
     pub(super) fn ended(&mut self, conn: ConnId, now: Mono) {
-        if let Some(wire) = self.wires.remove(&conn)
+        if let Some(wire) = self.open.remove(&conn)
             && let Some(seen) = self.devices.get_mut(&wire.device)
         {
             seen.life = now;
@@ -125,12 +125,12 @@ impl Wires {
     }
 
     pub(super) fn get(&self, conn: ConnId) -> Option<&Wire> {
-        self.wires.get(&conn)
+        self.open.get(&conn)
     }
 
     /// The devices of a user that have connections.
     pub(super) fn devices_of(&self, user: &UserId) -> impl Iterator<Item = String> {
-        self.wires.values().filter(move |wire| wire.user == *user).map(|wire| wire.device.clone())
+        self.open.values().filter(move |wire| wire.user == *user).map(|wire| wire.device.clone())
     }
 
     /// A message leaves the server.
@@ -140,7 +140,7 @@ impl Wires {
         offset: Offset,
         (conversation, sequence): (&ConversationId, Sequence),
     ) -> Option<Violation> {
-        let wire = self.wires.get_mut(&conn)?;
+        let wire = self.open.get_mut(&conn)?;
         let known = wire.sequences.insert(conversation.clone(), sequence).unwrap_or_default();
         wire.unacked.push_back(offset);
         let (unacked, window) = (wire.unacked.len(), wire.window);
@@ -156,7 +156,7 @@ impl Wires {
 
     /// Something with a place in the inbox leaves the server.
     pub(super) fn shown(&mut self, conn: ConnId, offset: Offset) -> Option<Violation> {
-        let wire = self.wires.get_mut(&conn)?;
+        let wire = self.open.get_mut(&conn)?;
         let before = std::mem::replace(&mut wire.last, offset);
         let seen = self.devices.entry(wire.device.clone()).or_default();
         seen.shown = seen.shown.max(offset);
@@ -175,14 +175,14 @@ impl Wires {
 
     /// Rows that were taken away, or became gap entries, wait for no acknowledgement.
     pub(super) fn dropped(&mut self, user: &UserId, offset: Offset) {
-        for wire in self.wires.values_mut().filter(|wire| wire.user == *user) {
+        for wire in self.open.values_mut().filter(|wire| wire.user == *user) {
             wire.unacked.retain(|unacked| *unacked != offset);
         }
     }
 
     /// A device's acknowledgement arrives. True: it is one of what it never got.
     pub(super) fn acked(&mut self, conn: ConnId, through: Offset, generation: Generation, now: Mono) -> bool {
-        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.is_welcomed) else { return false };
+        let Some(wire) = self.open.get_mut(&conn).filter(|wire| wire.is_welcomed) else { return false };
         let seen = self.devices.entry(wire.device.clone()).or_default();
         seen.life = now;
         if through.generation() >= u64::from(generation.0) && through > seen.shown {
@@ -222,7 +222,7 @@ impl Wires {
     /// How long a device is silent, or was until a moment ago.
     pub(super) fn silence(&self, device: &str, now: Mono) -> Duration {
         let Some(seen) = self.devices.get(device) else { return Duration::MAX };
-        let is_open = self.wires.values().any(|wire| wire.device == device);
+        let is_open = self.open.values().any(|wire| wire.device == device);
         let silence = if is_open { Duration::ZERO } else { now.since(seen.life) };
         let (before, until) = seen.silence;
         if now.since(until) <= NEWS { silence.max(before) } else { silence }

@@ -211,13 +211,12 @@ impl World {
     }
 
     pub(super) fn act(&mut self, act: Act) {
-        match act {
-            Act::Return { person } => return self.come_back(person),
-            Act::Part { person } => {
-                let device = self.people[person].device.as_str().to_owned();
-                return self.ask_to_unlink(person, &device);
-            }
-            _ => {}
+        if let Act::Return { person } = act {
+            return self.come_back(person);
+        }
+        if let Act::Part { person } = act {
+            let device = self.people[person].device.as_str().to_owned();
+            return self.ask_to_unlink(person, &device);
         }
         if self.calm {
             return;
