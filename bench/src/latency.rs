@@ -118,9 +118,13 @@ pub fn describe(plan: &TrafficPlan, driven: &Driven, report: &mut Report) {
     report.number("load.own_ack_delay_ms", plan.own_ack_delay.as_secs_f64() * 1_000.0);
 }
 
-/// What the server did for a message, ramp and warm-up included; its own counters.
+/// What the server did for a message, and on what a delivered one spent its time on average, ramp and warm-up included; its own counters.
 const WORK: [&str; 8] =
     ["turns", "enters", "receives", "sends", "mails", "wakes_sent", "appended", "log_bytes"];
+
+/// What the gateway's flight recorder tells apart, in the order of a message's life.
+const STAGES: [&str; 8] =
+    ["receive", "decode", "mail", "sequence", "store_wait", "commit", "deliver", "send"];
 
 fn work(before: &ServerStats, after: &ServerStats, report: &mut Report) {
     let grown = |name: &str| after.growth(before, name);
@@ -135,6 +139,12 @@ fn work(before: &ServerStats, after: &ServerStats, report: &mut Report) {
     for name in WORK {
         if let Some(count) = grown(name) {
             report.number(&format!("server.{name}_per_message"), exact(count) / exact(messages.max(1)));
+        }
+    }
+    let Some(timed) = grown("timed").filter(|timed| *timed > 0) else { return };
+    for stage in STAGES {
+        if let Some(microseconds) = grown(&format!("stage_{stage}_us")) {
+            report.number(&format!("server.stage.{stage}_us"), exact(microseconds) / exact(timed));
         }
     }
 }

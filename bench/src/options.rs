@@ -300,9 +300,9 @@ pub struct TrafficArgs {
     /// How long the acknowledgement of a sender's own copy may wait for a Send or an Ack to ride on; 0: not at all.
     #[arg(long, default_value = "200ms", value_parser = duration)]
     pub own_ack_delay: Duration,
-    /// Threads of the load.
-    #[arg(long, default_value_t = 1)]
-    pub client_threads: u16,
+    /// Threads of the load; by default one for each core, since one alone can keep half of a core from its shard.
+    #[arg(long)]
+    pub client_threads: Option<u16>,
     /// Connections that may be on their way at the same time.
     #[arg(long, default_value_t = 64)]
     pub connecting: u32,

@@ -166,10 +166,9 @@ impl TrafficPlan {
             payload.contains(&args.payload),
             &format!("payloads of {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes"),
         )?;
-        allow(
-            args.client_threads >= 1 && u32::from(args.client_threads) <= args.pairs,
-            "1 thread to 1 a pair",
-        )?;
+        let most = u16::try_from(args.pairs).unwrap_or(u16::MAX);
+        let threads = args.client_threads.unwrap_or_else(|| host::cores().min(most));
+        allow((1..=most).contains(&threads), "1 thread to 1 a pair")?;
         allow(args.connecting >= 1, "at least one connection on its way")?;
         check_rate(args.connect_rate)?;
         check_rate(rate)?;
@@ -182,7 +181,7 @@ impl TrafficPlan {
             span,
             drain: args.drain,
             own_ack_delay: args.own_ack_delay,
-            threads: args.client_threads,
+            threads,
             connecting: args.connecting,
             connect_rate: args.connect_rate,
             churn: 0.0,

@@ -20,6 +20,7 @@ mod open;
 mod orders;
 mod paths;
 mod revoke;
+mod slow;
 mod tokens;
 mod users;
 mod views;

@@ -218,6 +218,9 @@ impl Task {
             Command::Connections(cli::Connections { remote, limit, from }) => {
                 Self::Remote(reached(remote), Order::Connections { limit, from })
             }
+            Command::Slow(cli::Slow { remote, limit }) => {
+                Self::Remote(reached(remote), Order::Slow { limit })
+            }
             Command::User(cli::User { user, remote }) => {
                 Self::Remote(reached(remote), Order::User(user_id("USER", &user)?))
             }

@@ -4,8 +4,9 @@
 //! - A core does a bounded piece of work for each, and never waits for whoever asked.
 //! - Whoever asked may be gone: an answer that nobody takes is dropped.
 
+use crate::flight::{Slow, Summary, Way};
 use crossbeam_channel::{Receiver, Sender};
-use iris_protocol::{DeviceId, UserId};
+use iris_protocol::{DeviceId, Mono, UserId};
 use iris_reactor::Waker;
 use iris_shard::inspect::{ConnView, UserView};
 use iris_storage::load::LoadError;
@@ -35,6 +36,16 @@ pub(crate) struct ConnPage {
     pub(crate) next: Option<Place>,
 }
 
+/// What a core's flight recorder has.
+pub(crate) struct SlowPage {
+    /// The core's time at the answer.
+    pub(crate) now: Mono,
+    /// The slow messages, the oldest first.
+    pub(crate) slow: Vec<Slow>,
+    /// The last complete window of each way.
+    pub(crate) summaries: Vec<(Way, Summary)>,
+}
+
 /// A question, with where its answer goes.
 pub(crate) enum Ask {
     /// Some of the connections.
@@ -52,6 +63,11 @@ pub(crate) enum Ask {
         user: UserId,
         /// The answer.
         reply: oneshot::Sender<Result<Option<UserView>, LoadError>>,
+    },
+    /// The messages that were slow.
+    Slow {
+        /// The answer.
+        reply: oneshot::Sender<SlowPage>,
     },
     /// Whether the core has ended what was revoked before.
     Revoked {

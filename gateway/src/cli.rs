@@ -36,6 +36,8 @@ pub enum Command {
     Top(Top),
     /// Show connections of a running gateway.
     Connections(Connections),
+    /// Show the slowest messages of late, and where their time went.
+    Slow(Slow),
     /// Show a user's devices, and what waits for them.
     User(User),
     /// Close the connections of a user or a device.
@@ -241,6 +243,17 @@ pub struct Connections {
     /// Go on where an earlier answer ended.
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
+}
+
+/// `slow`.
+#[derive(Debug, Args)]
+pub struct Slow {
+    /// Which gateway.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How many.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub limit: u16,
 }
 
 /// `user`.

@@ -6,6 +6,7 @@
 //! - Every figure of the cores stands once, in `core_stats!`, with its name, kind, unit and meaning.
 
 use crate::core_loop::HandshakeFigures;
+use crate::flight::{FlightFigures, Stage};
 use iris_protocol::Wall;
 use iris_protocol::limits::Limits;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -113,6 +114,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) door: DoorFigures,
     /// The handshakes'.
     pub(crate) handshakes: HandshakeFigures,
+    /// The flight recorder's.
+    pub(crate) flights: FlightFigures,
     /// Connections that have not logged in.
     pub(crate) unauthenticated: usize,
     /// Microseconds that the core's thread has computed.
@@ -219,6 +222,25 @@ core_stats! { f:
         "Time from handing records to the kernel until they were durable.", f.log.write_us;
     log_bytes, "iris_log_bytes_total", Counter / 1, "Bytes written to the log, padding included.", f.log.bytes;
     log_number, "iris_log_number", Gauge / 1, "Number of the last durable record.", f.log.last_number;
+    timed, "iris_deliveries_timed_total", Counter / 1,
+        "Deliveries whose way from the sender's bytes to the recipient's socket was timed: not those that waited in an inbox.",
+        f.flights.timed;
+    stage_receive_us, "iris_stage_receive_seconds_total", Counter / 1_000_000,
+        "Time of these on their first stage: their bytes waited for what came before them.", f.flights.spent(Stage::Receive);
+    stage_decode_us, "iris_stage_decode_seconds_total", Counter / 1_000_000,
+        "Time in which their frames were read.", f.flights.spent(Stage::Decode);
+    stage_mail_us, "iris_stage_mail_seconds_total", Counter / 1_000_000,
+        "Time in mail between cores.", f.flights.spent(Stage::Mail);
+    stage_sequence_us, "iris_stage_sequence_seconds_total", Counter / 1_000_000,
+        "Time in which they were judged and got their sequence.", f.flights.spent(Stage::Sequence);
+    stage_store_wait_us, "iris_stage_store_wait_seconds_total", Counter / 1_000_000,
+        "Time in which they waited for the record before theirs.", f.flights.spent(Stage::StoreWait);
+    stage_commit_us, "iris_stage_commit_seconds_total", Counter / 1_000_000,
+        "Time in which their records became durable.", f.flights.spent(Stage::Commit);
+    stage_deliver_us, "iris_stage_deliver_seconds_total", Counter / 1_000_000,
+        "Time in which they were routed, took their place in the inbox and became frames.", f.flights.spent(Stage::Deliver);
+    stage_send_us, "iris_stage_send_seconds_total", Counter / 1_000_000,
+        "Time in which the kernel took the frames.", f.flights.spent(Stage::Send);
     accepts, "iris_accepts_total", Counter / 1, "Connections accepted.", f.reactor.accepts;
     cpu_us, "iris_core_cpu_seconds_total", Counter / 1_000_000,
         "Processor time of the core's thread; its storage thread is not in it.", f.cpu_us;

@@ -10,6 +10,7 @@ mod door;
 mod handshakes;
 mod inbound;
 mod outbound;
+mod recording;
 mod relocation;
 mod timing;
 
@@ -18,6 +19,7 @@ use crate::asks::Ask;
 use crate::conn::ConnTable;
 use crate::control::{Control, CoreStats};
 use crate::durable::{DurableLog, WriteError};
+use crate::flight::{Flight, Recorder};
 use crate::gate::TokenGate;
 use crate::storage_thread::StorageHandle;
 use crate::tls::ServerTls;
@@ -30,7 +32,7 @@ use handshakes::Handshakes;
 use iris_protocol::{Mono, ShardId};
 use iris_reactor::mail::Post;
 use iris_reactor::{Conn, Event, Listener, Peer, Reactor, Wait};
-use iris_shard::io::Input;
+use iris_shard::io::{Input, Ticket};
 use iris_shard::mail::Mail;
 use iris_shard::{Placement, Shard};
 use iris_storage::number::Vouch;
@@ -50,8 +52,8 @@ const CONTROL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What cores send to each other.
 pub(crate) enum CoreMail {
-    /// Between shards.
-    Shard(Mail),
+    /// Between shards, with the flight of the message in it.
+    Shard(Mail, Option<Flight>),
     /// A connection whose descriptor comes through the ring.
     Move(Box<MovingConn>),
 }
@@ -125,6 +127,7 @@ pub(crate) struct Core {
     held: VecDeque<Event>,
     relocations: Relocations,
     asked: Asked,
+    recorder: Recorder,
     timing: Timing,
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -150,6 +153,7 @@ impl Core {
             held: VecDeque::new(),
             relocations: Relocations::default(),
             asked: Asked::default(),
+            recorder: Recorder::new(),
             timing: Timing::default(),
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -181,6 +185,7 @@ impl Core {
             // First in the submission: another core begins while this one sends.
             self.wake_peers();
             self.flush();
+            self.recorder.end_tick();
             self.timing.more = more;
             if self.is_done() {
                 return Ok(self);
@@ -194,7 +199,12 @@ impl Core {
     }
 
     fn now(&self) -> Mono {
-        Mono(u64::try_from(self.parts.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.mono(Instant::now())
+    }
+
+    fn mono(&self, at: Instant) -> Mono {
+        let since = at.saturating_duration_since(self.parts.started);
+        Mono(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn instant(&self, at: Mono) -> Instant {
@@ -250,7 +260,7 @@ impl Core {
                 if let Some(through) =
                     self.parts.log.written(token, result, buffer, &mut self.parts.storage)?
                 {
-                    self.give(now, Input::Stored { through });
+                    self.stored(now, through);
                 }
             }
             Event::Synced { token, result } => self.parts.log.synced(token, result)?,
@@ -264,7 +274,8 @@ impl Core {
         for _ in 0..MAIL_MAX {
             let Some((from, mail)) = self.parts.post.receive(1).next() else { break };
             match mail {
-                CoreMail::Shard(mail) => {
+                CoreMail::Shard(mail, flight) => {
+                    self.follow_mail(&mail, flight);
                     let from = ShardId(u16::try_from(from).unwrap_or(u16::MAX));
                     self.give(now, Input::Mail { from, mail });
                 }
@@ -288,12 +299,18 @@ impl Core {
             self.carry_out_effects();
             let stored = self.parts.log.write(&mut self.parts.reactor, &mut self.parts.storage)?;
             match stored {
-                Some(through) => self.give(now, Input::Stored { through }),
+                Some(through) => self.stored(now, through),
                 None => return Ok(false),
             }
         }
         self.carry_out_effects();
         Ok(self.parts.log.has_waiting())
+    }
+
+    fn stored(&mut self, now: Mono, through: Ticket) {
+        let sealed = self.mono(self.parts.log.sealed_at());
+        self.recorder.stored(through, sealed, self.now());
+        self.give(now, Input::Stored { through });
     }
 
     /// Hands an input to the shard. Backpressure is read from it before the next socket is.

@@ -88,7 +88,9 @@ pub(crate) struct DurableLog {
     files: HashMap<SegmentId, Rc<File>>,
     /// With `os` durability: the segment that is written.
     mapped: Option<(SegmentId, MappedFile)>,
-    in_flight: Option<(LogWrite, Instant)>,
+    in_flight: Option<LogWrite>,
+    /// When the last record was closed and its write began.
+    sealed_at: Instant,
     buffer: AlignedBuffer,
     unsynced: Vec<Rc<File>>,
     syncs: usize,
@@ -116,6 +118,7 @@ impl DurableLog {
             files: HashMap::new(),
             mapped: None,
             in_flight: None,
+            sealed_at: Instant::now(),
             buffer: AlignedBuffer::new(),
             unsynced: Vec::new(),
             syncs: 0,
@@ -158,6 +161,7 @@ impl DurableLog {
             return Ok(None);
         };
         self.ride_until = None;
+        self.sealed_at = Instant::now();
         let file = self.file(write.segment())?;
         match self.durability {
             Durability::Os => {
@@ -173,7 +177,7 @@ impl DurableLog {
                 buffer.extend_from_slice(write.bytes());
                 let token = write.number().0;
                 reactor.write(token, &file, Write { offset: write.offset(), buffer, sync: true });
-                self.in_flight = Some((write, Instant::now()));
+                self.in_flight = Some(write);
                 Ok(None)
             }
         }
@@ -190,8 +194,8 @@ impl DurableLog {
         buffer: AlignedBuffer,
         storage: &mut StorageHandle,
     ) -> Result<Option<Ticket>, WriteError> {
-        let Some((write, since)) = self.in_flight.take() else { return Ok(None) };
-        self.figures.write_us += u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let Some(write) = self.in_flight.take() else { return Ok(None) };
+        self.figures.write_us += u64::try_from(self.sealed_at.elapsed().as_micros()).unwrap_or(u64::MAX);
         assert_eq!(write.number().0, token, "a write ended that was not in flight");
         let written = result.map_err(|cause| WriteError::Write { number: token, cause })?;
         if written != buffer.len() {
@@ -208,6 +212,11 @@ impl DurableLog {
     pub(crate) fn synced(&mut self, _token: u64, result: io::Result<()>) -> Result<(), WriteError> {
         self.syncs -= 1;
         result.map_err(WriteError::Sync)
+    }
+
+    /// When the record that became durable last was closed.
+    pub(crate) fn sealed_at(&self) -> Instant {
+        self.sealed_at
     }
 
     /// When something must be written or synced.

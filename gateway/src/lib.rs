@@ -24,6 +24,7 @@ mod durable;
 pub mod echo;
 pub mod exit;
 mod fatal;
+mod flight;
 mod frames;
 mod framing;
 pub mod fsck;

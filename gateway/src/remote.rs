@@ -51,6 +51,11 @@ pub enum Order {
         /// `next` of an earlier answer.
         from: Option<String>,
     },
+    /// The slowest messages.
+    Slow {
+        /// How many.
+        limit: u16,
+    },
     /// A user.
     User(UserId),
     /// Close connections.
@@ -147,6 +152,7 @@ fn carry_out(remote: &Remote, order: &Order) -> Result<ExitStatus, RemoteError> 
             let from = from.as_ref().map(|from| format!("&from={from}")).unwrap_or_default();
             (format!("connections?limit={limit}{from}"), Verb::Get)
         }
+        Order::Slow { limit } => (format!("slow?limit={limit}"), Verb::Get),
         Order::User(user) => (format!("users/{user}"), Verb::Get),
         Order::Kick(user, None) => (format!("users/{user}/kick"), Verb::Post(Value::Null)),
         Order::Kick(user, Some(device)) => {
@@ -173,6 +179,7 @@ fn carry_out(remote: &Remote, order: &Order) -> Result<ExitStatus, RemoteError> 
     }
     Ok(print(&match order {
         Order::Connections { .. } => show::connections(&answer),
+        Order::Slow { .. } => show::slow(&answer),
         Order::User(_) => show::user(&answer),
         Order::Kick(..) => format!("closed {}\n", answer["closed"]),
         Order::RevokeToken(_) | Order::RevokeBearer(..) => show::revoked(&answer),

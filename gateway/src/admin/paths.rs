@@ -6,7 +6,7 @@
 
 use super::board::Board;
 use super::errors::Code;
-use super::{bans, health, metrics, orders, revoke, tokens, users, views};
+use super::{bans, health, metrics, orders, revoke, slow, tokens, users, views};
 use axum::Json;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::{Map, Value, json};
@@ -102,6 +102,14 @@ fn of_the_process() -> Vec<Operation> {
             get(views::config),
             "the configuration in force; secrets are in files, and only their names are shown",
         ),
+        new(
+            "/api/v1/slow",
+            get(slow::slow),
+            "where the time of messages went: the means of each core, and `?limit=` (20; at most 500) of the messages slower than \
+             the 99.9th percentile of their time, the slowest first",
+        )
+        .needs(Needs::Operator)
+        .parameters(&[("limit", || whole(1, 500))]),
     ]
 }
 

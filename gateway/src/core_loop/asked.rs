@@ -5,8 +5,9 @@
 //! - Questions to the tables carry ids that the shard never gives.
 
 use super::Core;
-use crate::asks::{ASKS_MAX, Ask, ConnPage, ConnRow, Place};
+use crate::asks::{ASKS_MAX, Ask, ConnPage, ConnRow, Place, SlowPage};
 use crate::conn::{ConnState, Phase};
+use crate::flight::Way;
 use crate::revocations::Target;
 use iris_protocol::{CloseCode, DeviceId, Mono, UserId};
 use iris_reactor::Conn;
@@ -42,6 +43,9 @@ impl Core {
                     let _nobody_waits = reply.send(self.page_of_conns(from, rows_max));
                 }
                 Ask::User { user, reply } => self.ask_user(user, reply),
+                Ask::Slow { reply } => {
+                    let _nobody_waits = reply.send(self.page_of_slow(now));
+                }
                 Ask::Revoked { reply } => {
                     // What was revoked after this tick's look, and before the question, counts too.
                     self.end_revoked(now);
@@ -67,6 +71,11 @@ impl Core {
         ConnPage { rows, next }
     }
 
+    fn page_of_slow(&self, now: Mono) -> SlowPage {
+        let summaries = Way::ALL.map(|way| (way, self.recorder.summary(way).clone()));
+        SlowPage { now, slow: self.recorder.slow().cloned().collect(), summaries: summaries.into() }
+    }
+
     /// From memory, or from the tables.
     fn ask_user(&mut self, user: UserId, reply: UserReply) {
         if let Some(view) = self.parts.shard.view_user(&user) {
@@ -82,6 +91,7 @@ impl Core {
     /// Takes an answer of the tables if it is the admin port's; otherwise it is the shard's.
     pub(super) fn take_load(&mut self, now: Mono, id: LoadId, answer: Result<Loaded, LoadError>) {
         if id.0 & ADMIN_LOAD == 0 {
+            self.recorder.answered(id);
             return self.give(now, Input::Loaded { id, answer });
         }
         if let Some(reply) = self.asked.loads.remove(&id) {

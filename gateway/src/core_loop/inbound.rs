@@ -100,6 +100,7 @@ impl Core {
     }
 
     fn take_frame(&mut self, now: Mono, conn: Conn, body: Bytes) {
+        let began = self.now();
         let frame = match decode_client(body) {
             Ok(frame) => frame,
             Err(error) => return self.close_with(conn, error.close_code(), None),
@@ -118,6 +119,7 @@ impl Core {
             return self.take_refresh(now, conn, token, request_id);
         }
         trace_frame(self.parts.id.0, conn, &frame);
+        self.follow_frame(&frame, now, began);
         self.give(now, Input::Frame { conn: id, frame });
     }
 

@@ -22,11 +22,15 @@ const SPARE_BYTES_MAX: usize = 64 << 10;
 impl Core {
     /// Carries out everything the shard has asked for.
     pub(super) fn carry_out_effects(&mut self) {
+        let mut time = None;
         while let Some(effect) = self.parts.shard.poll_effect() {
+            // For the recorder, once for what was decided together.
+            let at = *time.get_or_insert_with(|| self.now());
             match effect {
-                Effect::Send { conn, frame } => self.send_frame(conn, frame),
+                Effect::Send { conn, frame } => self.send_frame(at, conn, frame),
                 Effect::Accept { conn, accepted } => {
                     crate::trace::accepted(self.parts.id, conn, &accepted);
+                    self.leave_accepted(at, conn, &accepted);
                     self.with_pending(conn, |pending| {
                         encode_server(server_frame::Frame::Accepted(accepted), pending);
                     });
@@ -37,12 +41,17 @@ impl Core {
                 Effect::Read { conn, on } => self.set_reading(Conn::from_bits(conn.0), on),
                 Effect::Store { ticket, ops } => {
                     crate::trace::stored(self.parts.id, &ops);
+                    self.gather_ops(at, ticket, &ops);
                     self.parts.log.append(ticket, &ops);
                 }
-                Effect::Load { id, request } => self.parts.storage.ask(id, request),
+                Effect::Load { id, request } => {
+                    self.recorder.ask(id);
+                    self.parts.storage.ask(id, request);
+                }
                 Effect::Mail { to, mail } => {
                     crate::trace::mailed(self.parts.id, to, &mail);
-                    let refused = self.parts.post.send(usize::from(to.0), CoreMail::Shard(mail));
+                    let flight = self.flight_of(at, &mail);
+                    let refused = self.parts.post.send(usize::from(to.0), CoreMail::Shard(mail, flight));
                     assert!(refused.is_ok(), "mail ring to shard {to} is full in spite of credits");
                 }
             }
@@ -50,10 +59,11 @@ impl Core {
         self.send_waiting_moves();
     }
 
-    fn send_frame(&mut self, conn: ConnId, frame: Frame) {
+    fn send_frame(&mut self, at: Mono, conn: ConnId, frame: Frame) {
         crate::trace::delivered(self.parts.id, conn, &frame);
         match frame {
             Frame::Deliver { offset, previous, envelope } => {
+                self.leave_delivered(at, conn, &envelope);
                 self.with_pending(conn, |pending| encode_deliver(offset, previous, &envelope, pending));
             }
             Frame::Other(frame) => self.with_pending(conn, |pending| encode_server(frame, pending)),
@@ -176,6 +186,7 @@ impl Core {
             buffer.clear();
             self.spare.push(buffer);
         }
+        self.recorder.sent(conn, now);
         let Some(state) = self.conns.find(conn) else { return };
         let bytes = std::mem::take(&mut state.sending_bytes) as usize;
         let waiting = !state.pending.is_empty() || state.transport.has_sealed() || state.framing.has_pong();

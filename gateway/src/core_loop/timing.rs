@@ -114,6 +114,7 @@ impl Core {
             unauthenticated: self.door.waiting(),
             door: self.door.figures(),
             handshakes: self.handshakes.figures(),
+            flights: self.recorder.figures(),
             clock: self.parts.shard.clock(now),
             settled: self.parts.shard.settled() && self.parts.log.is_idle(),
             has_storage_room: self.parts.shard.has_storage_room(),

@@ -36,6 +36,37 @@ pub(super) fn connections(answer: &Value) -> String {
     format!("{}{next}", table(&rows))
 }
 
+/// A line for each core and way, then one for each slow message: milliseconds, by stage.
+pub(super) fn slow(answer: &Value) -> String {
+    let stages: Vec<String> = items(&answer["stages"]).iter().map(word).collect();
+    let by_stage = |row: &Value| -> Vec<String> { stages.iter().map(|stage| ms(&row[stage])).collect() };
+    let head = ["shard", "way", "messages", "p50 ms", "p99 ms", "p99.9 ms"].map(str::to_owned);
+    let mut lines = vec![[head.as_slice(), &stages].concat()];
+    for line in items(&answer["lines"]) {
+        let cells = [
+            word(&line["shard"]),
+            word(&line["way"]),
+            word(&line["messages"]),
+            ms(&line["p50_us"]),
+            ms(&line["p99_us"]),
+            ms(&line["p999_us"]),
+        ];
+        lines.push([cells.as_slice(), &by_stage(&line["mean_us"])].concat());
+    }
+    let head = ["message", "way", "shard", "ms"].map(str::to_owned);
+    let mut rows = vec![[head.as_slice(), &stages].concat()];
+    for row in items(&answer["slow"]) {
+        let cells = [word(&row["message_id"]), word(&row["way"]), word(&row["shard"]), ms(&row["total_us"])];
+        rows.push([cells.as_slice(), &by_stage(&row["stages_us"])].concat());
+    }
+    format!("{}\n{}", table(&lines), table(&rows))
+}
+
+/// Microseconds as milliseconds.
+fn ms(us: &Value) -> String {
+    us.as_f64().map_or_else(|| word(us), |us| format!("{:.3}", us / 1_000.0))
+}
+
 /// A user's inbox, and a line for each device.
 pub(super) fn user(answer: &Value) -> String {
     let head = ["device", "connected", "acked through", "behind", "detached"];

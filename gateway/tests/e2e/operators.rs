@@ -43,6 +43,48 @@ fn a_user_is_shown_in_memory_or_not() {
     gateway.order("GET", "/api/v1/users/%ff", "").assert_refused(400, "INVALID");
 }
 
+/// Proves: G-ADMIN-5 (each message's way to the acknowledgement and to the device is shown by its id, with its stages, which add up;
+/// no user and no payload are)
+/// Seen to fail when: `Core::follow_mail` follows nothing, when `stored` does not tell the recorder, and when `sent` does not.
+#[test]
+fn slow_messages_are_shown_with_the_stages_of_their_way() {
+    let gateway = Gateway::start(with_admin());
+    let mut alice = gateway.device(gateway.over_tls(), "alice", "phone");
+    let names = ["bob", "carol", "dave", "erin"];
+    let mut others = names.map(|name| gateway.device(gateway.over_tls(), name, "phone"));
+    for device in &mut others {
+        assert_eq!(caught_up(device), Vec::<String>::new());
+    }
+    let sent: BTreeSet<String> =
+        names.iter().map(|name| send_accepted(&mut alice, to(name), "secret words").to_string()).collect();
+    for device in &mut others {
+        wait_message(device);
+    }
+    let page = |limit: &str| gateway.order("GET", &format!("/api/v1/slow{limit}"), "").json();
+    let rows = |page: &Value| page["slow"].as_array().unwrap().clone();
+    // Before the first thousand messages there is no line: all are shown.
+    wait_until("both ways of each message", || rows(&page("")).len() == 2 * names.len());
+    let shown = page("?limit=500");
+    for way in ["accepted", "delivered"] {
+        let ids = rows(&shown).into_iter().filter(|row| row["way"] == way);
+        let ids: BTreeSet<String> = ids.map(|row| row["message_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids, sent, "{way}: {shown}");
+    }
+    for row in rows(&shown) {
+        let stages = row["stages_us"].as_object().unwrap();
+        let sum: u64 = stages.values().map(|us| us.as_u64().unwrap()).sum();
+        assert_eq!(row["total_us"], sum, "{row}");
+        assert!(stages["commit"].as_u64() > Some(0), "{row}");
+    }
+    assert!(rows(&shown).iter().any(|row| row["stages_us"]["mail"].as_u64() > Some(0)), "{shown}");
+    assert!(rows(&shown).is_sorted_by_key(|row| std::cmp::Reverse(row["total_us"].as_u64())), "{shown}");
+    assert_eq!(rows(&page("?limit=1")).as_slice(), &rows(&shown)[..1]);
+    assert!(!shown.to_string().contains("alice") && !shown.to_string().contains("secret"), "{shown}");
+    for wrong in ["limit=0", "limit=501", "limit=x", "from=1"] {
+        gateway.order("GET", &format!("/api/v1/slow?{wrong}"), "").assert_refused(400, "INVALID");
+    }
+}
+
 /// Every connection, page by page.
 fn connections(gateway: &Gateway, limit: usize) -> Vec<Value> {
     let (mut all, mut from) = (Vec::new(), String::new());
@@ -224,6 +266,7 @@ fn the_commands_ask_and_order() {
     assert_eq!((&status["ready"], status["shards"].as_array().unwrap().len()), (&json!(true), 2));
     assert!(command(&["status"]).1.contains("shard  connections"), "{:?}", command(&["status"]));
     assert!(order(&["connections"]).1.contains("alice"), "{:?}", order(&["connections"]));
+    assert!(order(&["slow"]).1.contains("p99.9 ms  receive"), "{:?}", order(&["slow"]));
     let user: Value = serde_json::from_str(&order(&["user", "alice", "--json"]).1).unwrap();
     assert_eq!(user["devices"][0]["device"], "phone");
     assert!(order(&["user", "alice"]).1.contains("phone"), "{:?}", order(&["user", "alice"]));
