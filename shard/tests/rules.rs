@@ -17,6 +17,8 @@ mod accepting;
 mod clocks;
 #[path = "rules/connections.rs"]
 mod connections;
+#[path = "rules/crowd.rs"]
+mod crowd;
 #[path = "rules/devices.rs"]
 mod devices;
 #[path = "rules/inboxes.rs"]
