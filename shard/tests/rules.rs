@@ -25,6 +25,8 @@ mod devices;
 mod inboxes;
 #[path = "rules/limits.rs"]
 mod limits;
+#[path = "rules/many_devices.rs"]
+mod many_devices;
 #[path = "rules/order.rs"]
 mod order;
 #[path = "rules/own_copies.rs"]
