@@ -17,12 +17,16 @@ mod accepting;
 mod clocks;
 #[path = "rules/connections.rs"]
 mod connections;
+#[path = "rules/crowd.rs"]
+mod crowd;
 #[path = "rules/devices.rs"]
 mod devices;
 #[path = "rules/inboxes.rs"]
 mod inboxes;
 #[path = "rules/limits.rs"]
 mod limits;
+#[path = "rules/many_devices.rs"]
+mod many_devices;
 #[path = "rules/order.rs"]
 mod order;
 #[path = "rules/own_copies.rs"]

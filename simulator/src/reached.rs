@@ -109,6 +109,8 @@ reached! {
     unlinked,
     /// A device that was taken away was linked again.
     relinked,
+    /// A device was to take itself away while a shard removed what the user's other one was given up with.
+    parted_in_purge,
     /// A device was told that it had been detached.
     detached_back,
     /// A device was told that it had more than it named.

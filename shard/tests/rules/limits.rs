@@ -369,32 +369,3 @@ fn f_63_full_rings_in_a_cycle_only_stop_sockets() {
     assert_eq!(applied, 2 * accepted);
     assert_eq!(world.outbox_rows(), 0);
 }
-
-/// Proves: G-LIMIT-2 (one receiver, many senders: nobody is dropped, others are not held up)
-/// Seen to fail when: `release_held` frees nothing.
-#[test]
-fn f_67_a_hot_receiver_makes_its_own_senders_wait() {
-    let mut world = World::with_limits(2, generous());
-    let star = world.user_on("star", 1);
-    world.online(&star, "phone");
-    let fans: Vec<String> = (0..200).map(|number| format!("fan{number}")).collect();
-    for fan in &fans {
-        world.online(fan, "phone");
-    }
-    let mut open: Vec<(usize, iris_protocol::MessageId)> = Vec::new();
-    for client in 1..=200 {
-        let id = world.send(client, &star, "hello");
-        open.push((client, id));
-    }
-    world.run();
-    for _ in 0..20 {
-        world.settle();
-        open.retain(|(client, id)| !world.clients[*client].accepted.contains_key(id));
-        for (client, id) in open.clone() {
-            world.send_id(client, &star, id, "hello");
-        }
-    }
-    world.settle();
-    assert!(open.is_empty(), "{} senders were never served", open.len());
-    assert_eq!(world.clients[0].applied.len(), 200);
-}

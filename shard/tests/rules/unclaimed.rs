@@ -3,7 +3,9 @@
 use crate::world::World;
 use iris_protocol::RejectCode;
 use iris_protocol::limits::{Limits, UNCLAIMED_ENTRY_BYTES};
+use iris_shard::MAIL_RING_MIN;
 use iris_shard::io::Input;
+use iris_shard::mail::Body;
 use std::time::Duration;
 
 /// Every payload here.
@@ -30,12 +32,49 @@ struct Crowd {
     ghosts: Vec<String>,
 }
 
+/// With the smallest one, a boot report of five pieces of mail has to wait for credit.
+const RINGS: [usize; 2] = [4096, MAIL_RING_MIN];
+
+/// What a piece of mail says of a home that boots.
+#[derive(Debug, PartialEq, Eq)]
+enum Report {
+    /// Its unclaimed inboxes together are full.
+    Full,
+    /// They are not.
+    Open,
+    /// One user's inbox.
+    User,
+    /// That was all.
+    End,
+}
+
+fn report(body: &Body) -> Option<Report> {
+    match body {
+        Body::Unclaimed { is_full: true } => Some(Report::Full),
+        Body::Unclaimed { is_full: false } => Some(Report::Open),
+        Body::State { .. } => Some(Report::User),
+        Body::Booted => Some(Report::End),
+        Body::Submit { .. }
+        | Body::Submitted { .. }
+        | Body::Forward { .. }
+        | Body::Confirm { .. }
+        | Body::Reforward { .. }
+        | Body::Ask { .. }
+        | Body::Noted
+        | Body::NotOwner { .. } => None,
+    }
+}
+
 const ALICE: usize = 0;
 const ZOE: usize = 1;
 
 impl Crowd {
     fn new(ghosts: usize) -> Self {
-        let mut world = World::with_limits(2, narrow());
+        Self::with_ring(ghosts, 4096)
+    }
+
+    fn with_ring(ghosts: usize, mail_ring: usize) -> Self {
+        let mut world = World::with_ring(2, narrow(), mail_ring);
         let (alice, zoe) = (world.user_on("alice", 0), world.user_on("zoe", 0));
         world.online(&alice, "phone");
         world.online(&zoe, "phone");
@@ -52,6 +91,29 @@ impl Crowd {
         assert!(refused.is_none_or(|(_, code)| *code == RejectCode::InboxFull), "{refused:?}");
         assert_ne!(client.accepted.contains_key(&id), refused.is_some());
         refused.is_none()
+    }
+
+    /// What the owner on shard 0 says to alice as long as no mail moves; `None`: nothing yet.
+    fn answer_at_once(&mut self, to: &str) -> Option<RejectCode> {
+        let id = self.world.send(ALICE, to, PAYLOAD);
+        self.world.run();
+        let client = &self.world.clients[ALICE];
+        assert!(!client.accepted.contains_key(&id), "accepted for {to}, whose home has said nothing");
+        client.rejected.iter().find(|(rejected, _)| *rejected == id).map(|(_, code)| *code)
+    }
+
+    /// The process starts again with as many unclaimed messages as there may be, and its mail waits. Three ghosts have what
+    /// each may have, the fourth has one.
+    fn start_full(&mut self) {
+        for number in 0..16 {
+            let ghost = self.ghosts[number / 5].clone();
+            assert!(self.takes(ALICE, &ghost), "message {number} is refused");
+        }
+        self.world.crash();
+        self.world.hold_mail = true;
+        self.world.connect(ALICE);
+        self.world.connect(ZOE);
+        self.world.run();
     }
 
     /// Alice writes to each ghost, over and over, until `count` messages are accepted.
@@ -147,6 +209,58 @@ fn unclaimed_inboxes_that_are_full_together_are_so_after_a_restart() {
     }
     assert!(!crowd.takes(ALICE, &crowd.ghosts[6].clone()));
     crowd.is_counted();
+}
+
+/// Proves: G-LIMIT-6 (owners hear that they are full before the boot report ends, and nothing is accepted before it does)
+/// Seen to fail when: `boot` counts them after it reported; or `body_in` takes `Unclaimed` only of a shard that has reported; or
+/// forgets it at `Booted`; or `recipients_verdict` asks no home whether it has reported.
+#[test]
+fn that_unclaimed_inboxes_are_full_is_known_before_their_home_has_booted() {
+    for mail_ring in RINGS {
+        let mut crowd = Crowd::with_ring(4, mail_ring);
+        let (bob, nobody) = (crowd.world.user_on("bob", 1), crowd.world.user_on("nobody", 1));
+        crowd.world.online(&bob, "phone");
+        let ghost = crowd.ghosts[3].clone();
+        crowd.start_full();
+        let mut told = Vec::new();
+        while told.last() != Some(&Report::End) {
+            for user in [&ghost, &nobody, &bob] {
+                assert_eq!(crowd.answer_at_once(user), Some(RejectCode::Busy), "{user} after {told:?}");
+            }
+            told.extend(crowd.world.mail[&(1, 0)].front().and_then(|mail| report(&mail.body)));
+            // What has to wait for credit goes when an answer has come.
+            let is_moving = crowd.world.mail_one(1, 0) || crowd.world.mail_one(0, 1);
+            assert!(is_moving, "the report does not end: {told:?}");
+        }
+        assert_eq!(told, [Report::Full, Report::User, Report::User, Report::User, Report::End]);
+        assert_eq!(crowd.answer_at_once(&ghost), None, "its home is asked for it");
+        crowd.world.hold_mail = false;
+        crowd.world.settle();
+        for user in [&ghost, &nobody] {
+            assert!(!crowd.takes(ALICE, user) && !crowd.takes(ZOE, user), "{user}");
+        }
+        assert!(crowd.takes(ALICE, &bob) && crowd.takes(ZOE, &bob), "a user with a device is refused");
+        crowd.is_counted();
+    }
+}
+
+/// Proves: G-LIMIT-6 (what changes while the boot report is on its way is told behind it, and holds)
+/// Seen to fail when: `request` drops an `Unclaimed` that has to wait.
+#[test]
+fn unclaimed_inboxes_that_are_claimed_during_the_boot_report_are_open_behind_it() {
+    for mail_ring in RINGS {
+        let mut crowd = Crowd::with_ring(4, mail_ring);
+        let nobody = crowd.world.user_on("nobody", 1);
+        crowd.start_full();
+        for ghost in crowd.ghosts.clone().iter().take(2) {
+            crowd.world.online(ghost, "phone");
+        }
+        assert_eq!(crowd.answer_at_once(&nobody), Some(RejectCode::Busy));
+        crowd.world.hold_mail = false;
+        crowd.world.settle();
+        assert!(crowd.takes(ALICE, &nobody) && crowd.takes(ZOE, &nobody), "6 of 16 are left");
+        crowd.is_counted();
+    }
 }
 
 /// Proves: G-LIMIT-6 (counted once, in memory and out of it)

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) crowded_from: u32,
     /// Every message that was ever sent: payload by (conversation, id, sender).
     pub(crate) sent: BTreeMap<(String, MessageId), (UserId, Bytes)>,
+    /// Clients by connection, those of the past among them.
+    conns: BTreeMap<ConnId, usize>,
     next_conn: u64,
     next_request: u64,
     next_message: u64,
@@ -72,6 +74,7 @@ impl World {
             hold_loads: false,
             crowded_from: limits.inbox_envelopes.min(limits.unclaimed_envelopes),
             sent: BTreeMap::new(),
+            conns: BTreeMap::new(),
             next_conn: 1,
             next_request: 1,
             next_message: 1,
@@ -177,6 +180,7 @@ impl World {
     pub(crate) fn connect_with(&mut self, client: usize, change: impl FnOnce(&mut Login)) {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
+        self.conns.insert(conn, client);
         let state = &mut self.clients[client];
         state.drop_conn();
         state.conn = Some(conn);
@@ -309,7 +313,7 @@ impl World {
     }
 
     fn client_of(&self, conn: ConnId) -> Option<usize> {
-        self.clients.iter().position(|client| client.conn == Some(conn))
+        self.conns.get(&conn).copied().filter(|client| self.clients[*client].conn == Some(conn))
     }
 
     fn send_to(&mut self, conn: ConnId, frame: Frame) {

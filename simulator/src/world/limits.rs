@@ -7,6 +7,7 @@
 //! - Whoever leaves comes back, also when the world is calm.
 
 use super::{Happening, World};
+use crate::people::Person;
 use crate::plan::Plan;
 use bytes::Bytes;
 use iris_client::state::DeviceState;
@@ -15,6 +16,7 @@ use iris_protocol::wire::client_frame::Frame;
 use iris_protocol::wire::{self, send::Target as WireTarget};
 use iris_protocol::{MessageId, Mono, Offset, UserId};
 use iris_shard::io::ConnId;
+use iris_storage::op::Op;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -82,6 +84,8 @@ const AWAY: (u64, u64) = (200_000, 4_000_000);
 const RELINK: (u64, u64) = (1_000, 1_500_000);
 /// A device takes itself away so long after a burst that may have put another one of its user a whole inbox behind.
 const PART: (u64, u64) = (5_000, 1_000_000);
+/// Or so long after a shard gave that one up, and began to remove what it held: within a slow sync.
+const PART_IN_PURGE: (u64, u64) = (1_000, 80_000);
 /// So long is a disk slow after a burst.
 const BUSY: Duration = Duration::from_secs(1);
 /// Between two messages of a device.
@@ -438,6 +442,27 @@ impl World {
                 if self.people[person].user != to {
                     self.write_to(person, to.clone());
                 }
+            }
+        }
+    }
+
+    /// A shard gives up devices that are a whole inbox behind, and removes what was kept for them alone. Who is left of their
+    /// user leaves for good in the middle: nobody holds entries then, while some are gone and some are not.
+    pub(super) fn gave_up(&mut self, ops: &[Op]) {
+        let kind = self.narrow.as_ref().map(|narrow| narrow.kind);
+        if self.calm || !matches!(kind, Some(Kind::Bursts | Kind::LongBursts)) {
+            return;
+        }
+        for op in ops {
+            let Op::Cursor { user, device, row } = op else { continue };
+            let is_left = |person: &Person| {
+                person.user == *user && person.device != *device && person.session.is_online()
+            };
+            if row.detached
+                && let Some(person) = self.people.iter().position(is_left)
+            {
+                self.reached.parted_in_purge += 1;
+                self.plan_in(PART_IN_PURGE.0, PART_IN_PURGE.1, Happening::Act(Act::Part { person }));
             }
         }
     }

@@ -110,22 +110,26 @@ impl World {
                 self.closed_by_server(conn);
             }
             Effect::Read { .. } => {}
-            Effect::Store { ticket, ops } => {
-                let id = ShardId(u16::try_from(shard).unwrap_or(u16::MAX));
-                self.checker.emitted(id, &ops, &self.placement());
-                let found = self.nodes[shard].log.append(&ops);
-                assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
-                if self.full[shard] && ops.iter().any(|op| matches!(op, Op::Accept { .. })) {
-                    self.checker
-                        .violate("C8", format!("shard {shard} accepts a message without room on its disk"));
-                }
-                self.waiting[shard].push_back((ticket.0, ops));
-            }
+            Effect::Store { ticket, ops } => self.store(shard, ticket, ops),
             Effect::Load { id, request } => {
                 self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
             }
             Effect::Mail { to, mail } => self.post(shard, to, mail),
         }
+    }
+
+    /// A record part goes to the log.
+    fn store(&mut self, shard: usize, ticket: Ticket, ops: Vec<Op>) {
+        let id = ShardId(u16::try_from(shard).unwrap_or(u16::MAX));
+        self.checker.emitted(id, &ops, &self.placement());
+        self.gave_up(&ops);
+        let found = self.nodes[shard].log.append(&ops);
+        assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
+        if self.full[shard] && ops.iter().any(|op| matches!(op, Op::Accept { .. })) {
+            let what = format!("shard {shard} accepts a message without room on its disk");
+            self.checker.violate("C8", what);
+        }
+        self.waiting[shard].push_back((ticket.0, ops));
     }
 
     /// Mail leaves a shard: after a delay, and not before what was sent earlier.
