@@ -194,6 +194,7 @@ impl Core {
         self.forget_move(conn);
         self.door.leave(conn);
         self.handshakes.forget(conn);
+        self.recorder.closed(conn);
         let Some(state) = self.conns.remove(conn) else { return };
         if state.in_shard {
             self.give(now, Input::Gone { conn: state.id() });

@@ -16,8 +16,8 @@ use std::collections::{HashMap, VecDeque};
 
 /// Messages that are followed at once; above, the oldest half is forgotten.
 pub(crate) const FLIGHTS_MAX: usize = 8_192;
-/// Frames in sends that the kernel has not taken.
-const LEAVING_MAX: usize = 1_024;
+/// Connections with frames that the kernel has not taken.
+pub(crate) const LEAVING_MAX: usize = 4_096;
 /// Slow messages that are kept.
 pub(crate) const SLOW_MAX: usize = 256;
 
@@ -63,10 +63,11 @@ impl FlightFigures {
 
 /// A frame on its way into the kernel.
 struct Leaving {
-    conn: Conn,
     message_id: MessageId,
     way: Way,
     flight: Flight,
+    /// What was joined to the same send.
+    joined: Option<Box<Leaving>>,
 }
 
 /// What a shard has asked of its tables and its log so far, or what they have answered.
@@ -99,7 +100,7 @@ pub(crate) struct Recorder {
     asked: Asked,
     /// The last of what was answered. Tables and log answer in order, each for itself.
     answered: Asked,
-    leaving: VecDeque<Leaving>,
+    leaving: HashMap<Conn, Leaving>,
     accepted: Line,
     delivered: Line,
     slow: VecDeque<Slow>,
@@ -117,7 +118,7 @@ impl Recorder {
             waiting: VecDeque::new(),
             asked: Asked::NOTHING,
             answered: Asked::NOTHING,
-            leaving: VecDeque::new(),
+            leaving: HashMap::new(),
             accepted: Line::new(),
             delivered: Line::new(),
             slow: VecDeque::new(),
@@ -186,20 +187,26 @@ impl Recorder {
         let Some(flight) = self.flights.get(message_id) else { return };
         let (mut flight, message_id) = (*flight, *message_id);
         flight.pass(Stage::Deliver, now);
-        if self.leaving.len() == LEAVING_MAX {
-            self.leaving.pop_front();
+        if let Some(first) = self.leaving.get_mut(&conn) {
+            let joined = first.joined.take();
+            first.joined = Some(Box::new(Leaving { message_id, way, flight, joined }));
+        } else if self.leaving.len() < LEAVING_MAX {
+            self.leaving.insert(conn, Leaving { message_id, way, flight, joined: None });
         }
-        self.leaving.push_back(Leaving { conn, message_id, way, flight });
         // A retry of what is durable is answered without a record.
         self.passing.push(message_id);
     }
 
-    /// The kernel has taken what this connection was sent. Sends end about in the order in which frames were made.
+    /// A connection is gone, and with it what it was not sent.
+    pub(crate) fn closed(&mut self, conn: Conn) {
+        self.leaving.remove(&conn);
+    }
+
+    /// The kernel has taken what this connection was sent.
     pub(crate) fn sent(&mut self, conn: Conn, now: Mono) {
-        while let Some(place) = self.leaving.iter().position(|leaving| leaving.conn == conn) {
-            let Some(Leaving { conn, message_id, way, mut flight }) = self.leaving.remove(place) else {
-                return;
-            };
+        let mut next = self.leaving.remove(&conn);
+        while let Some(Leaving { message_id, way, mut flight, joined }) = next {
+            next = joined.map(|joined| *joined);
             flight.pass(Stage::Send, now);
             if way == Way::Delivered {
                 self.figures.add(&flight);
@@ -257,6 +264,12 @@ impl Recorder {
             Way::Accepted => self.accepted.summary(),
             Way::Delivered => self.delivered.summary(),
         }
+    }
+
+    /// Connections with frames that the kernel has not taken.
+    #[cfg(test)]
+    pub(crate) fn leaving(&self) -> usize {
+        self.leaving.len()
     }
 
     /// Messages that are followed.
