@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn url(is_encrypted: bool, host: &str, port: u16, path: &str) -> Option<Url> {
-    Some(Url { is_encrypted, host: host.to_owned(), port, path: path.to_owned() })
+fn url(is_encrypted: bool, host: &str, port: u16, path: &str) -> Url {
+    Url { is_encrypted, host: host.to_owned(), port, path: path.to_owned() }
 }
 
 /// Seen to fail when: a URL without a port gets Iris's own, or one without a path gets "/".
@@ -11,15 +11,18 @@ fn url(is_encrypted: bool, host: &str, port: u16, path: &str) -> Option<Url> {
 fn a_url_has_a_scheme_a_host_and_may_have_a_port_and_a_path() {
     let longest = format!("/{}", "x".repeat(PATH_BYTES_MAX - 1));
     let good = [
-        ("wss://chat.example.org", url(true, "chat.example.org", 443, "/v1/connect")),
-        ("ws://localhost", url(false, "localhost", 80, "/v1/connect")),
-        ("WSS://Chat.example:7444", url(true, "Chat.example", 7444, "/v1/connect")),
-        ("wss://[::1]", url(true, "::1", 443, "/v1/connect")),
-        ("wss://[::1]:7444/v1/connect", url(true, "::1", 7444, "/v1/connect")),
-        ("ws://127.0.0.1:65535/", url(false, "127.0.0.1", 65535, "/")),
-        ("wss://host/iris/v1/connect?from=a:b@c", url(true, "host", 443, "/iris/v1/connect?from=a:b@c")),
-        ("wss://host:1?from=here/there", url(true, "host", 1, "/v1/connect?from=here/there")),
-        (&format!("wss://host{longest}"), url(true, "host", 443, &longest)),
+        ("wss://chat.example.org", Some(url(true, "chat.example.org", 443, "/v1/connect"))),
+        ("ws://localhost", Some(url(false, "localhost", 80, "/v1/connect"))),
+        ("WSS://Chat.example:7444", Some(url(true, "Chat.example", 7444, "/v1/connect"))),
+        ("wss://[::1]", Some(url(true, "::1", 443, "/v1/connect"))),
+        ("wss://[::1]:7444/v1/connect", Some(url(true, "::1", 7444, "/v1/connect"))),
+        ("ws://127.0.0.1:65535/", Some(url(false, "127.0.0.1", 65535, "/"))),
+        (
+            "wss://host/iris/v1/connect?from=a:b@c",
+            Some(url(true, "host", 443, "/iris/v1/connect?from=a:b@c")),
+        ),
+        ("wss://host:1?from=here/there", Some(url(true, "host", 1, "/v1/connect?from=here/there"))),
+        (&format!("wss://host{longest}"), Some(url(true, "host", 443, &longest))),
         // No URL: HOST:PORT, or something that is told to be wrong as such.
         ("localhost:7443", None),
         ("[::1]:7443", None),
