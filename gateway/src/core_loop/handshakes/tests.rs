@@ -109,7 +109,7 @@ fn storm(ticks: u64, mut offer: impl FnMut(&mut Handshakes, Conn, bool) -> Turn)
 }
 
 /// Proves: G-EDGE-4 (in a storm that does not end, what a core spends on handshakes is spent on logins)
-/// Seen to fail when: `Handshakes::offer` has one bound for all: then nine of ten handshakes are begun in vain.
+/// Seen to fail when: `Handshakes::offer` has one bound for all: then 99 of 100 handshakes are begun in vain.
 #[test]
 fn a_storm_does_not_turn_away_those_whose_handshake_was_begun() {
     let (done, begun) =
