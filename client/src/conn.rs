@@ -9,6 +9,7 @@ use crate::websocket::WebSocket;
 use bytes::{Buf, Bytes, BytesMut};
 use iris_protocol::frame::{self, FrameError};
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
+use iris_protocol::websocket::upgrade::Target;
 use iris_protocol::websocket::{AnswerError, CloseStatus, WebSocketError};
 use iris_protocol::wire;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -115,8 +116,9 @@ impl Conn {
             }
         };
         let mut output = BytesMut::new();
-        let authority = endpoint.websocket_authority();
-        let websocket = authority.map(|authority| Box::new(WebSocket::begin(&authority, &mut output)));
+        let websocket = endpoint.websocket().map(|(authority, path)| {
+            Box::new(WebSocket::begin(Target { authority: &authority, path }, &mut output))
+        });
         Ok(Self { socket, tls, websocket, input: BytesMut::new(), output, ended: false })
     }
 

@@ -2,20 +2,48 @@
 //!
 //! Invariants
 //! - Over TLS the server's certificate is checked against the given authority, by name, in TLS 1.3. No option skips it.
+//! - What a URL says of encryption is what is done: wss:// goes over TLS alone, ws:// over TCP alone.
 //! - Plaintext goes to loopback addresses alone: a token in it is readable by whoever carries it.
 
+mod url;
+
+use iris_protocol::websocket::PATH;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use url::Url;
+pub use url::UrlError;
 
 /// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Not `HOST:PORT`.
-    #[error("{text}: a server is HOST:PORT, such as localhost:7443 or [::1]:7443")]
+    #[error(
+        "{text}: a server is HOST:PORT, such as localhost:7443 or [::1]:7443, or a URL such as wss://localhost:7444"
+    )]
     Address {
+        /// What was given.
+        text: String,
+    },
+    /// Not the URL of a WebSocket. It is not repeated: there may be a password in it.
+    #[error("not the URL of a server: {source}")]
+    Url {
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A wss:// URL where plain text was asked for.
+    #[error("{text}: wss:// is encrypted; ws:// is the URL of a server in plain text")]
+    Encrypted {
+        /// What was given.
+        text: String,
+    },
+    /// A ws:// URL where plain text was not asked for.
+    #[error(
+        "{text}: ws:// is not encrypted; it needs --insecure-plaintext, and goes no further than this host"
+    )]
+    Unencrypted {
         /// What was given.
         text: String,
     },
@@ -46,52 +74,73 @@ pub enum EndpointError {
 /// A server's address and how to talk to it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
+    place: Place,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Where a server is, and what it takes there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
     host: String,
     port: u16,
-    tls: Option<Arc<ClientConfig>>,
-    is_websocket: bool,
+    /// The path at which a WebSocket begins; `None`: frames with a length before them.
+    path: Option<String>,
 }
 
 impl Endpoint {
-    /// A server that proves itself with a certificate of an authority in this PEM file.
+    /// A server that proves itself with a certificate of an authority in this PEM file. It is given as HOST:PORT, or as a wss:// URL:
+    /// then WebSocket is spoken.
     ///
     /// # Errors
     /// [`EndpointError`]: nothing was opened to the network.
     pub fn tls(server: &str, authority: &Path) -> Result<Self, EndpointError> {
-        let (host, port) = split(server)?;
+        let place = Place::parse(server, true)?;
         let config = Arc::new(tls_config(authority)?);
-        Ok(Self { host, port, tls: Some(config), is_websocket: false })
+        Ok(Self { place, tls: Some(config) })
     }
 
-    /// A server on this host, in plain text. Any address that is not a loopback one is refused at connect.
+    /// Judges what [`Endpoint::tls`] would be given, for whoever has no authority yet.
     ///
     /// # Errors
-    /// [`EndpointError::Address`] if the text is not `HOST:PORT`.
-    pub fn insecure_plaintext(server: &str) -> Result<Self, EndpointError> {
-        let (host, port) = split(server)?;
-        Ok(Self { host, port, tls: None, is_websocket: false })
+    /// [`EndpointError`] if the text is neither HOST:PORT nor a wss:// URL.
+    pub fn check_tls(server: &str) -> Result<(), EndpointError> {
+        Place::parse(server, true).map(drop)
     }
 
-    /// The same server's WebSocket port.
+    /// A server on this host, in plain text: HOST:PORT, or a ws:// URL. Any address that is not a loopback one is refused at connect.
+    ///
+    /// # Errors
+    /// [`EndpointError`] if the text is neither HOST:PORT nor a ws:// URL.
+    pub fn insecure_plaintext(server: &str) -> Result<Self, EndpointError> {
+        Ok(Self { place: Place::parse(server, false)?, tls: None })
+    }
+
+    /// The same server's WebSocket port. An endpoint of a URL stays as it is.
     #[must_use]
     pub fn over_websocket(self) -> Self {
-        Self { is_websocket: true, ..self }
+        let Place { host, port, path } = self.place;
+        let path = Some(path.unwrap_or_else(|| PATH.to_owned()));
+        Self { place: Place { host, port, path }, ..self }
     }
 
-    /// Host and port as in a URL, if WebSocket is spoken there.
-    pub(crate) fn websocket_authority(&self) -> Option<String> {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        self.is_websocket.then(|| format!("{host}:{}", self.port))
+    /// Host and port as in a URL, and the path, if WebSocket is spoken there.
+    pub(crate) fn websocket(&self) -> Option<(String, &str)> {
+        let Place { host, port, path } = &self.place;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let is_usual = *port == url::usual_port(self.tls.is_some());
+        // RFC 6455, section 4.1: what a URL need not say, a Host field need not either, and browsers do not.
+        let authority = if is_usual { host } else { format!("{host}:{port}") };
+        path.as_deref().map(|path| (authority, path))
     }
 
     /// The host's name or address, as given.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.place.host
     }
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.place.port
     }
 
     pub(crate) fn tls_config(&self) -> Option<Arc<ClientConfig>> {
@@ -100,7 +149,25 @@ impl Endpoint {
 
     /// The name that the certificate must carry.
     pub(crate) fn server_name(&self) -> Option<ServerName<'static>> {
-        ServerName::try_from(self.host.clone()).ok()
+        ServerName::try_from(self.place.host.clone()).ok()
+    }
+}
+
+impl Place {
+    /// Reads HOST:PORT, or a URL that is as encrypted as it is asked to be.
+    fn parse(server: &str, is_encrypted: bool) -> Result<Self, EndpointError> {
+        let text = || server.to_owned();
+        let Some(url) = Url::parse(server).map_err(|source| EndpointError::Url { source })? else {
+            let (host, port) = split(server)?;
+            return Ok(Self { host, port, path: None });
+        };
+        match (url.is_encrypted, is_encrypted) {
+            (true, false) => Err(EndpointError::Encrypted { text: text() }),
+            (false, true) => Err(EndpointError::Unencrypted { text: text() }),
+            (true, true) | (false, false) => {
+                Ok(Self { host: url.host, port: url.port, path: Some(url.path) })
+            }
+        }
     }
 }
 

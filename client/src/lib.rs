@@ -16,7 +16,7 @@ mod websocket;
 
 pub use conn::ConnError;
 pub use driver::{Driver, DriverConfig, DriverError, Flow, Stores};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, UrlError};
 pub use raw::RawConn;
 pub use session::{Event, Output, Session, SessionConfig};
 pub use state::{DeviceState, Draft, OutboxEntry, Target};

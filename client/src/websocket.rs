@@ -7,7 +7,7 @@
 use crate::conn::ConnError;
 use bytes::{Buf, Bytes, BytesMut};
 use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
-use iris_protocol::websocket::upgrade::{read_answer, request};
+use iris_protocol::websocket::upgrade::{Target, read_answer, request_to};
 use iris_protocol::websocket::write::encode;
 use iris_protocol::websocket::{Close, CloseStatus, Event, Opcode, Reader, Role};
 
@@ -29,13 +29,13 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Appends the request to `output`. `authority` is HOST:PORT.
-    pub(crate) fn begin(authority: &str, output: &mut BytesMut) -> Self {
+    /// Appends the request to `output`.
+    pub(crate) fn begin(target: Target<'_>, output: &mut BytesMut) -> Self {
         let mut key = [0; 16];
         for part in key.as_chunks_mut().0 {
             *part = random();
         }
-        output.extend_from_slice(&request(authority, key, None));
+        output.extend_from_slice(&request_to(target, key, None));
         let stage = Stage::Upgrading { key, waiting: Vec::new() };
         Self { stage, reader: Reader::new(Role::Client, false) }
     }

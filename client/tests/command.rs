@@ -245,3 +245,79 @@ fn a_websocket_begins_with_its_request() {
     run(&address, &token_file, &["--websocket", "listen", "--timeout", "1"], b"");
     assert_eq!(&server.join().unwrap(), b"GET /v1/connect HTTP/1.1");
 }
+
+/// Proves: G-WS-3 (a wss:// URL is spoken over TLS as a WebSocket, and its host, port and path are asked for)
+/// Seen to fail when: the path of a URL is not handed to the request, or `Place::parse` drops it.
+#[test]
+fn a_url_is_spoken_over_tls_as_a_websocket() {
+    let (report, reports) = mpsc::channel();
+    let server = FakeServer::tls("localhost", move |_, peer| {
+        let head = peer.upgrade();
+        peer.login(welcome());
+        let send = peer.read_send().unwrap();
+        peer.write(accepted(&send, 1));
+        report.send((head, send.payload)).unwrap();
+        while peer.read().is_some() {}
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    std::fs::write(&token_file, token("alice", "phone")).unwrap();
+    let port = server.address.port();
+    let output = Command::new(env!("CARGO_BIN_EXE_iris-client"))
+        .args(["--server", &format!("wss://localhost:{port}/behind/a/proxy?from=here")])
+        .args(["--json", "--ca", server.authority().unwrap().to_str().unwrap(), "--token-file"])
+        .arg(&token_file)
+        .args(["send", "--to", "bob", "hi"])
+        .output()
+        .unwrap();
+    assert_eq!(status(&output), Some(0), "{output:?}");
+    assert!(lines(&output).iter().any(|line| line["event"] == "accepted"), "{output:?}");
+    let (head, payload) = reports.recv_timeout(PATIENCE).unwrap();
+    assert!(head.starts_with("GET /behind/a/proxy?from=here HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("\r\nHost: localhost:{port}\r\n")), "{head}");
+    assert_eq!(payload, "hi");
+}
+
+/// Proves: G-WS-3 (a ws:// URL is a WebSocket in plain text, with Iris's own path if it names none)
+/// Seen to fail when: a URL without a path asks for "/".
+#[test]
+fn a_url_in_plain_text_has_the_usual_path() {
+    let (report, reports) = mpsc::channel();
+    let place = Place::new(move |_, peer| {
+        report.send(peer.upgrade()).unwrap();
+        peer.login(welcome());
+        while peer.read().is_some() {}
+    });
+    let server = format!("ws://{}", place.server.address);
+    let output = run(&server, &place.path("token"), &["listen", "--timeout", "1"], b"");
+    assert_eq!(status(&output), Some(0), "{output:?}");
+    let head = reports.recv_timeout(PATIENCE).unwrap();
+    assert!(head.starts_with("GET /v1/connect HTTP/1.1\r\n"), "{head}");
+}
+
+/// Proves: G-TLS-1 (a URL that says otherwise than the flags about encryption is refused before anything is opened)
+/// Seen to fail when: `options` asks for the authority before it has judged the server, or `Failure::status` gives another
+/// status for a URL.
+#[test]
+fn a_url_that_cannot_be_used_ends_with_status_2_and_says_why() {
+    let place = answering(|_, _| {});
+    for (server, why) in [
+        ("wss://localhost", "wss:// is encrypted"),
+        ("http://localhost", "neither wss:// nor ws://"),
+        ("ws://", "no host"),
+        ("ws://localhost:0", "from 1 to 65535"),
+        ("ws://localhost/#a", "no fragment"),
+        ("ws://alice:secret@localhost", "the token says who logs in"),
+    ] {
+        let output = run(server, &place.path("token"), &["listen", "--timeout", "1"], b"");
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!((status(&output), said.contains(why)), (Some(2), true), "{server}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_iris-client"))
+        .args(["--server", "ws://localhost", "listen"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!((status(&output), said.contains("--insecure-plaintext")), (Some(2), true), "{said}");
+}

@@ -206,7 +206,7 @@ core_stats! { f:
     handshakes_put_off, "iris_handshakes_put_off_total", Counter / 1,
         "Handshakes that had to wait because a tick had no time left for them.", f.handshakes.put_off;
     handshakes_refused, "iris_handshakes_refused_total", Counter / 1,
-        "Connections that were reset because too many handshakes waited.", f.handshakes.refused;
+        "Connections that were refused because too many handshakes waited.", f.handshakes.refused;
     handshake_us, "iris_handshake_seconds_total", Counter / 1_000_000,
         "Processor time of connections that had not logged in.", f.handshakes.spent_us;
     clock_ms, "iris_shard_clock_seconds", Gauge / 1000, "The shard clock, in seconds since 1970.", f.clock.0;

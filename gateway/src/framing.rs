@@ -99,6 +99,11 @@ impl Framing {
         self.link().is_none_or(|link| link.is_open())
     }
 
+    /// True if the connection was asked for a WebSocket, and has become one.
+    pub(crate) fn is_upgraded(&mut self) -> bool {
+        self.link().is_some_and(|link| link.is_open())
+    }
+
     /// A length-prefixed frame was appended to `out`, from `start` on: gives it the form that is sent.
     pub(crate) fn form(&mut self, out: &mut Vec<u8>, start: usize) {
         if let Some(link) = self.link() {

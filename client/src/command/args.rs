@@ -16,9 +16,12 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommonArgs {
     /// The server: localhost:7443 without this, or localhost:7444 with --websocket.
-    #[arg(long, value_name = "HOST:PORT", global = true)]
+    ///
+    /// A URL speaks WebSocket: wss://HOST[:PORT][/PATH] over TLS, port 443 if it names none, or, with --insecure-plaintext,
+    /// ws://HOST[:PORT][/PATH], port 80. Without a path it is Iris's own, /v1/connect.
+    #[arg(long, value_name = "HOST:PORT|URL", global = true)]
     pub(crate) server: Option<String>,
-    /// Speak WebSocket, as web pages do.
+    /// Speak WebSocket, as web pages do. With a URL it is spoken anyway.
     #[arg(long, global = true)]
     pub(crate) websocket: bool,
     /// PEM file of the authority that vouches for the server's certificate.

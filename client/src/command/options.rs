@@ -26,6 +26,7 @@ impl Common {
             (_, true) => Endpoint::insecure_plaintext(server)?,
             (Some(authority), false) => Endpoint::tls(server, authority)?,
             (None, false) => {
+                Endpoint::check_tls(server)?;
                 return Err(Failure::Usage(
                     "--ca FILE is missing: the authority that vouches for the server".to_owned(),
                 ));

@@ -63,7 +63,13 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn status(&self) -> Status {
         match self {
-            Self::Usage(_) | Self::Endpoint(EndpointError::Address { .. }) => Status::Usage,
+            Self::Usage(_)
+            | Self::Endpoint(
+                EndpointError::Address { .. }
+                | EndpointError::Url { .. }
+                | EndpointError::Encrypted { .. }
+                | EndpointError::Unencrypted { .. },
+            ) => Status::Usage,
             Self::Driver(DriverError::Store(error)) => match error {
                 StoreError::Io { .. }
                 | StoreError::InUse { .. }

@@ -3,12 +3,14 @@ use super::WebSocket;
 use crate::conn::ConnError;
 use bytes::{Bytes, BytesMut};
 use iris_protocol::frame::encode_client;
-use iris_protocol::websocket::upgrade::read_request;
+use iris_protocol::websocket::upgrade::{Target, read_request};
 use iris_protocol::websocket::write::encode;
 use iris_protocol::websocket::{
-    AnswerError, CloseStatus, Event, Opcode, Origins, Reader, Refusal, Role, Rules, WebSocketError,
+    AnswerError, CloseStatus, Event, Opcode, Origins, PATH, Reader, Refusal, Role, Rules, WebSocketError,
 };
 use iris_protocol::wire::{Ping, client_frame::Frame};
+
+const TARGET: Target<'static> = Target { authority: "localhost:7444", path: PATH };
 
 fn frame() -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -19,7 +21,7 @@ fn frame() -> Vec<u8> {
 /// A client that has sent its request and one frame, with the answer that the server gives.
 fn begun() -> (WebSocket, BytesMut, Vec<u8>) {
     let mut output = BytesMut::new();
-    let mut websocket = WebSocket::begin("localhost:7444", &mut output);
+    let mut websocket = WebSocket::begin(TARGET, &mut output);
     websocket.queue_frame(&frame(), &mut output);
     let granted = read_request(&output, &Rules::iris(&Origins::default())).unwrap().unwrap();
     assert_eq!(granted.head_bytes, output.len(), "nothing follows the request");

@@ -7,7 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use iris_client::Endpoint;
-use iris_protocol::limits::LENGTH_BYTES;
+use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES};
+use iris_protocol::websocket::upgrade::read_request;
+use iris_protocol::websocket::write::reframe;
+use iris_protocol::websocket::{Event, Reader, Role, Rules, SUBPROTOCOL};
 use iris_protocol::wire::{client_frame, server_frame};
 use iris_protocol::{frame, wire};
 use std::io::{Read, Write};
@@ -25,11 +28,54 @@ impl<T: Read + Write> Stream for T {}
 /// The server's end of one connection.
 pub(crate) struct Peer {
     stream: Box<dyn Stream>,
+    /// Once it is a WebSocket: what reads it, and what it has not read.
+    websocket: Option<(Reader, Vec<u8>)>,
 }
 
 impl Peer {
+    fn new(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), websocket: None }
+    }
+
+    /// Grants the request of a WebSocket, whatever its path, and speaks WebSocket from then on; the request.
+    pub(crate) fn upgrade(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let rules = Rules { path: None, subprotocol: Some(SUBPROTOCOL), origins: None };
+        let granted = read_request(&head, &rules).unwrap().unwrap();
+        self.write_bytes(&granted.answer);
+        self.websocket = Some((Reader::new(Role::Server, false), Vec::new()));
+        String::from_utf8(head).unwrap()
+    }
+
+    fn read_message(&mut self) -> Option<Bytes> {
+        let (reader, unread) = self.websocket.as_mut().unwrap();
+        loop {
+            let mut rest = unread.as_slice();
+            let event = reader.next(&mut rest, FRAME_BYTES_MAX).unwrap();
+            *unread = rest.to_vec();
+            match event {
+                Some(Event::Binary(body)) => return Some(body),
+                Some(Event::Close(_)) => return None,
+                Some(other) => panic!("not a message of a client: {other:?}"),
+                None => {}
+            }
+            let mut piece = [0; 4096];
+            let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+            unread.extend_from_slice(&piece[..count]);
+        }
+    }
+
     /// The next frame; `None` once the client has gone.
     pub(crate) fn read(&mut self) -> Option<client_frame::Frame> {
+        if self.websocket.is_some() {
+            let body = self.read_message()?;
+            return frame::decode_client(body).unwrap().frame;
+        }
         let mut prefix = [0; LENGTH_BYTES];
         self.stream.read_exact(&mut prefix).ok()?;
         let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap();
@@ -41,6 +87,9 @@ impl Peer {
     pub(crate) fn write(&mut self, frame: server_frame::Frame) {
         let mut bytes = Vec::new();
         frame::encode_server(frame, &mut bytes);
+        if self.websocket.is_some() {
+            reframe(&mut bytes, 0);
+        }
         self.write_bytes(&bytes);
     }
 
@@ -148,7 +197,7 @@ impl FakeServer {
         std::thread::spawn(move || {
             for (index, stream) in listener.incoming().enumerate() {
                 let stream = patient(stream.unwrap());
-                script(index, &mut Peer { stream: Box::new(stream) });
+                script(index, &mut Peer::new(stream));
             }
         });
         Self { address, authority: None, _directory: tempfile::tempdir().unwrap() }
@@ -175,7 +224,7 @@ impl FakeServer {
             for (index, stream) in listener.incoming().enumerate() {
                 let conn = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
                 let stream = rustls::StreamOwned::new(conn, patient(stream.unwrap()));
-                script(index, &mut Peer { stream: Box::new(stream) });
+                script(index, &mut Peer::new(stream));
             }
         });
         Self { address, authority: Some(authority), _directory: directory }

@@ -4,10 +4,14 @@
 //! - Who is logged in waits in a tick for one budget of handshakes, and for the one that went over it.
 //! - First come, first served; the bytes of a connection stay in order.
 //! - What waits is bounded, in connections and in bytes of each; what is above is refused, the newest first.
+//! - Who has had a turn is not refused for those who have not: a handshake that was begun is not made in vain.
+//! - Who is refused is told when to come back, unless there is no TLS yet to tell it in.
 
 use super::Core;
-use crate::conn::Phase;
-use iris_protocol::Mono;
+use crate::conn::{ConnState, Phase, Transport};
+use crate::framing::CutError;
+use iris_protocol::websocket::Refusal;
+use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,10 +19,15 @@ use std::time::{Duration, Instant};
 /// Time of a tick for handshakes, full or resumed, and for the tokens behind them. 2 ms: some 15 full ones, of 110 us and a token's
 /// signature each; a message of somebody who is logged in is that much later in a storm.
 const BUDGET: Duration = Duration::from_millis(2);
-/// Connections that wait at most. 4,096: about half a second of handshakes, a tenth of the time to log in.
+/// Connections that wait at most before their first turn. 4,096: about half a second of handshakes, a tenth of the time to log in.
 const WAITING_MAX: usize = 4096;
+/// Connections that wait at most, those included that have begun.
+const WAITING_MAX_BEGUN: usize = 2 * WAITING_MAX;
 /// Bytes of a connection that wait at most: a ClientHello has up to 2 KiB, and a Hello without TLS 4 KiB.
 const BYTES_MAX: usize = 8 << 10;
+/// When the first who is refused is asked to come back, in milliseconds; each after it a millisecond later, up to twice this. So a
+/// core gets at most 1,000 of them a second, of the some 3,000 that it could log in.
+const RETRY_MS: u32 = 5_000;
 
 /// When bytes of a connection that has not logged in are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +45,7 @@ pub(crate) struct HandshakeFigures {
     pub(crate) waiting: usize,
     /// Times that one had to wait for another tick.
     pub(crate) put_off: u64,
-    /// Connections that were reset because too much waited.
+    /// Connections that were refused because too much waited.
     pub(crate) refused: u64,
     /// Microseconds spent.
     pub(crate) spent_us: u64,
@@ -63,13 +72,14 @@ impl Handshakes {
     }
 
     /// Bytes of a connection that has not logged in have come: they are kept unless their turn is now.
-    pub(super) fn offer(&mut self, conn: Conn, bytes: &[u8]) -> Turn {
+    pub(super) fn offer(&mut self, conn: Conn, has_begun: bool, bytes: &[u8]) -> Turn {
         if self.queue.is_empty() && self.spent < BUDGET {
             return Turn::Now;
         }
         let is_new = !self.bytes.contains_key(&conn);
         let kept = self.bytes.get(&conn).map_or(0, Vec::len);
-        if kept + bytes.len() > BYTES_MAX || is_new && self.queue.len() >= WAITING_MAX {
+        let waiting_max = if has_begun { WAITING_MAX_BEGUN } else { WAITING_MAX };
+        if kept + bytes.len() > BYTES_MAX || is_new && self.queue.len() >= waiting_max {
             self.refused += 1;
             return Turn::Refused;
         }
@@ -79,6 +89,12 @@ impl Handshakes {
             self.queue.push_back(conn);
         }
         Turn::Later
+    }
+
+    /// When the one that was refused last may come back, in milliseconds.
+    fn retry_ms(&self) -> u32 {
+        let spread = self.refused % u64::from(RETRY_MS);
+        RETRY_MS.saturating_add(u32::try_from(spread).unwrap_or(RETRY_MS))
     }
 
     /// Who is next, while the tick has time left.
@@ -121,23 +137,34 @@ impl Handshakes {
 impl Core {
     /// Bytes have come: they are taken at once, but for those of a herd that wants to log in.
     pub(super) fn received(&mut self, now: Mono, conn: Conn, bytes: &mut [u8]) {
-        if self.conns.find(conn).is_none_or(|state| state.phase != Phase::Login) {
+        let Some(state) = self.conns.find(conn).filter(|state| state.phase == Phase::Login) else {
             return self.take_received(now, conn, bytes);
-        }
-        match self.handshakes.offer(conn, bytes) {
+        };
+        let has_begun = has_begun(state);
+        match self.handshakes.offer(conn, has_begun, bytes) {
             Turn::Now => self.greet(now, conn, bytes),
             Turn::Later => {}
-            Turn::Refused => {
-                tracing::debug!(
-                    shard = self.parts.id.0,
-                    conn = conn.to_bits(),
-                    "refused: too many handshakes wait"
-                );
-                if let Some(state) = self.conns.find(conn) {
-                    state.phase = Phase::Closing;
-                }
-                self.parts.reactor.abort(conn);
-            }
+            Turn::Refused => self.turn_away(conn),
+        }
+    }
+
+    /// Too much waits. A TLS handshake would cost what is not there, so who has none is reset.
+    fn turn_away(&mut self, conn: Conn) {
+        tracing::debug!(shard = self.parts.id.0, conn = conn.to_bits(), "refused: too many handshakes wait");
+        self.handshakes.forget(conn);
+        let retry_ms = self.handshakes.retry_ms();
+        let Some(state) = self.conns.find(conn) else { return };
+        let can_be_told = match &state.transport {
+            Transport::Plain => true,
+            Transport::Tls(link) => link.conn.is_open(),
+        };
+        if !can_be_told {
+            state.phase = Phase::Closing;
+            self.parts.reactor.abort(conn);
+        } else if state.framing.takes_frames() {
+            self.close_with(conn, CloseCode::Overloaded, Some(retry_ms));
+        } else {
+            self.refuse_cut(conn, CutError::Refused(Refusal::Unavailable));
         }
     }
 
@@ -156,6 +183,14 @@ impl Core {
         let begun = Instant::now();
         self.take_received(now, conn, bytes);
         self.handshakes.spend(begun.elapsed());
+    }
+}
+
+/// True if a turn was spent on a connection that would be lost with it.
+fn has_begun(state: &mut ConnState) -> bool {
+    match &state.transport {
+        Transport::Plain => state.framing.is_upgraded(),
+        Transport::Tls(link) => link.conn.has_begun(),
     }
 }
 

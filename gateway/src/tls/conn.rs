@@ -154,6 +154,11 @@ impl TlsConn {
         self.state == TlsState::Open && !self.closed
     }
 
+    /// True once a ClientHello was answered: the costly half of a handshake is done.
+    pub fn has_begun(&self) -> bool {
+        self.conn.negotiated_cipher_suite().is_some()
+    }
+
     /// Memory that is held for an incomplete record, in bytes.
     #[cfg(test)]
     pub(crate) fn leftover_capacity(&self) -> usize {

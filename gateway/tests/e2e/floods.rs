@@ -3,13 +3,16 @@
 use crate::harness::*;
 use crate::raw::*;
 use iris_client::raw::RawConn;
+use iris_protocol::CloseCode;
+use iris_protocol::websocket::upgrade::request;
 use iris_protocol::wire::{Ping, client_frame::Frame as ClientFrame, server_frame::Frame};
 use prost::Message as _;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::ServerName;
 use socket2::{Domain, Socket, Type};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -154,4 +157,109 @@ fn f_50_a_connected_user_is_answered_in_the_middle_of_a_herd() {
     wait_until("the herd to be greeted", || herd.iter().all(is_answered));
     assert_eq!(gateway.stats()["handshakes_refused"], 0);
     assert!(gateway.stats_with("handshakes_waiting", 0)["handshakes_put_off"].as_u64() > Some(0));
+}
+
+/// Connections that want TLS, all at once: the queue of a core has room for 4,096, and empties while it fills.
+const OVERFLOW: usize = BETWEEN * 100;
+/// As many others come in between.
+const BETWEEN: usize = 150;
+
+/// Lets this process open so many sockets; false, and said, if it may not.
+fn may_open(sockets: usize) -> bool {
+    let limit = getrlimit(Resource::Nofile);
+    let is_enough = limit.maximum.is_none_or(|maximum| maximum > sockets as u64 + 100);
+    if is_enough {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    } else {
+        skip("RLIMIT_NOFILE is too low for a herd that overflows the queue");
+    }
+    is_enough
+}
+
+fn head_of_answer(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn blocking(socket: &TcpStream) {
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+/// Proves: G-EDGE-4 (of those for whom the queue has no room, who has no TLS yet is reset, and the others are told when to come
+/// back, not all at the same time; all others are answered, and who is connected talks on)
+/// Seen to fail when: `Core::turn_away` resets everybody, or gives them all the same time.
+#[test]
+fn newcomers_at_a_full_queue_are_told_when_to_come_back() {
+    if !may_open(OVERFLOW + 2 * BETWEEN) {
+        return;
+    }
+    let extra = "[limits]\nlogin = \"1m\"\naddress_allow = [\"127.0.0.0/8\"]\n".into();
+    let mut gateway = Gateway::start(Setup { shards: 1, websocket: true, extra, ..Setup::default() });
+    let mut alice = logged_in(&gateway, &gateway.token("alice", "phone"));
+    let mut herd: Vec<TcpStream> =
+        (0..OVERFLOW).map(|_| TcpStream::connect(gateway.tls_address()).unwrap()).collect();
+    let mut plain: Vec<RawConn> = (0..BETWEEN).map(|_| connect(&gateway)).collect();
+    let mut web: Vec<TcpStream> =
+        (0..BETWEEN).map(|_| TcpStream::connect(gateway.websocket_plaintext_address()).unwrap()).collect();
+    gateway.stats_with("unauthenticated", (OVERFLOW + 2 * BETWEEN) as u64);
+    let pid = Pid::from_raw(i32::try_from(gateway.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let (client_hello, upgrade) = (client_hello(), request("localhost", [7; 16], None));
+    for (part, (plain, web)) in herd.chunks_mut(OVERFLOW / BETWEEN).zip(plain.iter_mut().zip(&mut web)) {
+        for socket in part {
+            socket.write_all(&client_hello).unwrap();
+        }
+        plain.send_frame(hello("no token")).unwrap();
+        web.write_all(&upgrade).unwrap();
+    }
+    kill_process(pid, Signal::CONT).unwrap();
+
+    let mut resets = 0;
+    for socket in &mut herd {
+        blocking(socket);
+        match socket.read(&mut [0; 5]) {
+            Ok(5) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => resets += 1,
+            other => panic!("neither a ServerHello nor a reset: {other:?}"),
+        }
+    }
+    let mut times = BTreeSet::new();
+    let mut told = 0;
+    for conn in &mut plain {
+        let Some(Frame::Close(close)) = next_frame(conn) else { panic!("no Close frame") };
+        match CloseCode::from_number(close.code) {
+            Some(CloseCode::Overloaded) => {
+                told += 1;
+                times.insert(close.retry_after_ms.unwrap());
+            }
+            Some(CloseCode::AuthFailed) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut unavailable = 0;
+    for stream in &mut web {
+        blocking(stream);
+        let answer = head_of_answer(stream);
+        if answer.starts_with("HTTP/1.1 503 ") {
+            unavailable += 1;
+            assert!(answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
+        } else {
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        }
+    }
+    println!("{resets} of {OVERFLOW} reset; {told} and {unavailable} of {BETWEEN} told");
+    assert!(resets > 0 && told > 0 && unavailable > 0, "this host greets them as fast as they come");
+    assert!(OVERFLOW - resets > 4_000, "the queue was not full");
+    // They begin anew after 5,000 refusals, of which there may be more.
+    assert!(2 * times.len() > told, "the same time for most: {times:?}");
+    assert!(times.iter().all(|time| (5_000..10_000).contains(time)), "{times:?}");
+    gateway.stats_with("handshakes_refused", (resets + told + unavailable) as u64);
+    alice.send_frame(ClientFrame::Ping(Ping { nonce: 7 })).unwrap();
+    assert!(matches!(next_frame(&mut alice), Some(Frame::Pong(_))));
 }

@@ -8,6 +8,8 @@ use crate::raw::{fresh_id, hello, send};
 use crate::traffic::{Crowd, UNHURRIED};
 use by_hand::*;
 use bytes::Bytes;
+use iris_client::Endpoint;
+use iris_client::driver::Notice;
 use iris_protocol::CloseCode;
 use iris_protocol::websocket::upgrade::request;
 use iris_protocol::websocket::{CloseStatus, Event, Opcode};
@@ -96,6 +98,33 @@ fn a_websocket_device_resumes_like_any_other() {
     send_accepted(&mut alice, to("bob"), "four");
     assert_eq!(text(&wait_message_of(&mut bob, "alice")), "four");
     assert_eq!(gateway.terminate(), Some(0));
+}
+
+/// Proves: G-WS-3 (the URL of a WebSocket is all that a client needs: over TLS, in plain text, with a query; another path is told)
+/// Seen to fail when: the client asks every server for "/".
+#[test]
+fn a_url_leads_to_the_websocket() {
+    let gateway = serving("");
+    let authority = gateway.dir.path().join("ca.pem");
+    let secure = Endpoint::tls(&format!("wss://{}", gateway.websocket_address()), &authority).unwrap();
+    let plain = |path: &str| {
+        Endpoint::insecure_plaintext(&format!("ws://{}{path}", gateway.websocket_plaintext_address()))
+            .unwrap()
+    };
+    let mut alice = gateway.device(secure, "alice", "phone");
+    let mut bob = gateway.device(plain("/v1/connect?from=a-test"), "bob", "phone");
+    wait_welcome(&mut alice);
+    wait_welcome(&mut bob);
+    send_accepted(&mut alice, to("bob"), "over wss");
+    assert_eq!(text(&wait_message_of(&mut bob, "alice")), "over wss");
+    send_accepted(&mut bob, to("alice"), "over ws");
+    assert_eq!(text(&wait_message_of(&mut alice, "bob")), "over ws");
+    let mut lost = gateway.device(plain("/elsewhere"), "carol", "phone");
+    let why = wait_for(&mut lost, "refusal", |notice| match notice {
+        Notice::Lost { why } => Some(why.clone()),
+        Notice::Event(_) | Notice::Sending { .. } => None,
+    });
+    assert!(why.contains("status 404"), "{why}");
 }
 
 /// Proves: G-WS-3 (several users of each core, on WebSockets, talk in order through moves, cuts and kills)

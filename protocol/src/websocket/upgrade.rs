@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 mod answer;
 mod refusal;
 
-pub use answer::{AnswerError, read_answer, request};
+pub use answer::{AnswerError, Target, read_answer, request, request_to};
 pub use refusal::Refusal;
 
 /// Most bytes of a head, its empty line included.

@@ -22,12 +22,28 @@ pub enum AnswerError {
     Mismatch,
 }
 
-/// A client's request to `host`, which is `HOST:PORT` as in a URL. The key's 16 bytes are random, for each connection.
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// HOST or HOST:PORT, as in a URL.
+    pub authority: &'a str,
+    /// The path, with its query.
+    pub path: &'a str,
+}
+
+/// A client's request to Iris's own path at `host`, which is `HOST:PORT` as in a URL. The key's 16 bytes are random, for each
+/// connection.
 pub fn request(host: &str, key: [u8; 16], origin: Option<&str>) -> Vec<u8> {
+    request_to(Target { authority: host, path: PATH }, key, origin)
+}
+
+/// As [`request`], to any path. Who takes a target from elsewhere sees to it that it holds no space and no end of a line.
+pub fn request_to(target: Target<'_>, key: [u8; 16], origin: Option<&str>) -> Vec<u8> {
+    let Target { authority, path } = target;
     let key = BASE64.encode(key);
     let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
     format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n{origin}\r\n"
     )
     .into_bytes()

@@ -49,12 +49,8 @@ impl Refusal {
         let field = match self {
             Self::MethodNotAllowed => "Allow: GET\r\n",
             Self::UpgradeRequired => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            Self::BadRequest(_)
-            | Self::Forbidden
-            | Self::NotFound
-            | Self::Timeout
-            | Self::HeadTooLarge
-            | Self::Unavailable => "",
+            Self::Unavailable => "Retry-After: 5\r\n",
+            Self::BadRequest(_) | Self::Forbidden | Self::NotFound | Self::Timeout | Self::HeadTooLarge => "",
         };
         let body = format!("{self}\n");
         // 426 names the connection's options twice: closing, and what it could be upgraded to.

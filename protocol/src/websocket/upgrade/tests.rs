@@ -143,6 +143,7 @@ fn a_refusal_is_a_whole_answer() {
             |name: &str| answer.headers.iter().find(|header| header.name == name).map(|header| header.value);
         let length = (text.len() - head_bytes).to_string();
         assert_eq!(of("Content-Length"), Some(length.as_bytes()), "{text}");
+        assert_eq!(of("Retry-After").is_some(), refusal == Refusal::Unavailable, "{text}");
         assert_eq!(of("Sec-WebSocket-Version").is_some(), refusal == Refusal::UpgradeRequired, "{text}");
     }
 }
