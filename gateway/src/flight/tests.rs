@@ -116,7 +116,7 @@ fn a_recorder_is_bounded_and_goes_on() {
         deliver(&mut recorder, number, 0, number);
     }
     assert_eq!(kept(&recorder).len(), SLOW_MAX);
-    assert_eq!(kept(&recorder).last().unwrap().1, 100_000 + 2 * SLOW_MAX as u32 - 1);
+    assert_eq!(last_kept(&recorder), id(100_000 + 2 * SLOW_MAX as u64 - 1));
 }
 
 /// Proves: G-ADMIN-5 (a message that waits in an inbox is not followed: the time of its device is not the gateway's)
