@@ -6,7 +6,7 @@
 
 use crate::flight::{Slow, Summary, Way};
 use crossbeam_channel::{Receiver, Sender};
-use iris_protocol::{DeviceId, Mono, UserId};
+use iris_protocol::{DeviceId, UserId};
 use iris_reactor::Waker;
 use iris_shard::inspect::{ConnView, UserView};
 use iris_storage::load::LoadError;
@@ -38,8 +38,6 @@ pub(crate) struct ConnPage {
 
 /// What a core's flight recorder has.
 pub(crate) struct SlowPage {
-    /// The core's time at the answer.
-    pub(crate) now: Mono,
     /// The slow messages, the oldest first.
     pub(crate) slow: Vec<Slow>,
     /// The last complete window of each way.

@@ -11,12 +11,10 @@ use crate::asks::{Ask, SlowPage};
 use crate::flight::{Slow, Stage, Summary, Way};
 use axum::Json;
 use axum::extract::State;
-use iris_protocol::Mono;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most messages in one answer, and how many without `limit`.
 const ROWS_MAX: usize = 500;
@@ -41,13 +39,13 @@ pub(super) async fn slow(
     }
     let (mut lines, mut rows) = (Vec::new(), Vec::new());
     for (shard, core) in board.cores()?.iter().enumerate() {
-        let SlowPage { now, slow, summaries } = core.ask(|reply| Ask::Slow { reply }).await?;
+        let SlowPage { slow, summaries } = core.ask(|reply| Ask::Slow { reply }).await?;
         lines.extend(summaries.iter().map(|(way, summary)| line(shard, *way, summary)));
-        rows.extend(slow.into_iter().map(|slow| (shard, now, slow)));
+        rows.extend(slow.into_iter().map(|slow| (shard, slow)));
     }
-    rows.sort_by_key(|(_, _, slow)| Reverse(slow.total_us));
+    rows.sort_by_key(|(_, slow)| Reverse(slow.total_us));
     rows.truncate(limit);
-    let rows: Vec<Value> = rows.iter().map(|(shard, now, slow)| row(*shard, *now, slow)).collect();
+    let rows: Vec<Value> = rows.iter().map(|(shard, slow)| row(*shard, slow)).collect();
     Ok(Json(json!({ "stages": Stage::ALL.map(Stage::name), "lines": lines, "slow": rows })))
 }
 
@@ -59,13 +57,10 @@ fn line(shard: usize, way: Way, summary: &Summary) -> Value {
     })
 }
 
-fn row(shard: usize, now: Mono, slow: &Slow) -> Value {
-    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let ago_ms = now.0.saturating_sub(slow.at.0) / 1_000_000;
+fn row(shard: usize, slow: &Slow) -> Value {
     json!({
         "message_id": slow.message_id.to_string(), "way": slow.way.name(), "shard": shard,
-        "conn": slow.conn.to_bits(),
-        "at_ms": u64::try_from(wall_ms).unwrap_or(u64::MAX).saturating_sub(ago_ms),
+        "conn": slow.conn.to_bits(), "at_ms": slow.at_ms,
         "total_us": slow.total_us, "stages_us": by_stage(slow.spent_us.map(|us| json!(us))),
     })
 }

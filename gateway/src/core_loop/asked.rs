@@ -44,7 +44,7 @@ impl Core {
                 }
                 Ask::User { user, reply } => self.ask_user(user, reply),
                 Ask::Slow { reply } => {
-                    let _nobody_waits = reply.send(self.page_of_slow(now));
+                    let _nobody_waits = reply.send(self.page_of_slow());
                 }
                 Ask::Revoked { reply } => {
                     // What was revoked after this tick's look, and before the question, counts too.
@@ -71,9 +71,9 @@ impl Core {
         ConnPage { rows, next }
     }
 
-    fn page_of_slow(&self, now: Mono) -> SlowPage {
+    fn page_of_slow(&self) -> SlowPage {
         let summaries = Way::ALL.map(|way| (way, self.recorder.summary(way).clone()));
-        SlowPage { now, slow: self.recorder.slow().cloned().collect(), summaries: summaries.into() }
+        SlowPage { slow: self.recorder.slow().cloned().collect(), summaries: summaries.into() }
     }
 
     /// From memory, or from the tables.

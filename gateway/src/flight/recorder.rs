@@ -13,6 +13,7 @@ use iris_protocol::{MessageId, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::{LoadId, Ticket};
 use std::collections::{HashMap, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Messages that are followed at once; above, the oldest half is forgotten.
 pub(crate) const FLIGHTS_MAX: usize = 8_192;
@@ -30,8 +31,8 @@ pub(crate) struct Slow {
     pub(crate) way: Way,
     /// The connection that got the frame.
     pub(crate) conn: Conn,
-    /// When.
-    pub(crate) at: Mono,
+    /// When, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
     /// Its time, in microseconds.
     pub(crate) total_us: u32,
     /// The same by stage.
@@ -216,7 +217,7 @@ impl Recorder {
                     message_id,
                     way,
                     conn,
-                    at: now,
+                    at_ms: wall_ms(),
                     total_us: flight.total_us(),
                     spent_us: flight.spent_us(),
                 });
@@ -301,4 +302,9 @@ impl Recorder {
             }
         }
     }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -64,7 +64,7 @@ fn a_flight_over_three_cores_has_each_stage_with_its_time() {
     let [slow] = slow.as_slice() else { panic!("{slow:?}") };
     assert_eq!(slow.spent_us, [3, 2, 20 + 49, 5 + 7, 13, 200, 1 + 2, 18]);
     assert_eq!((slow.total_us, slow.spent_us.iter().sum::<u32>()), (320, 320));
-    assert_eq!((slow.way, slow.conn, slow.at), (Way::Delivered, conn(BOB), us(420)));
+    assert_eq!((slow.way, slow.conn), (Way::Delivered, conn(BOB)));
 }
 
 /// Proves: G-ADMIN-5 (the line follows the last ten seconds: a message is slow by what was usual before it)
