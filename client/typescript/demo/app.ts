@@ -14,6 +14,8 @@ interface Who {
 
 /** Word of deliveries is gathered for so long. */
 const RECEIPT_DELAY_MS = 250;
+/** A few tabs beside their server: nobody needs the long waits that spare a server its whole crowd. */
+const BACKOFF_CAP_MS = 4_000;
 
 function whoInAddress(): Who | undefined {
   const fields = new URLSearchParams(location.hash.slice(1));
@@ -65,6 +67,7 @@ class Chat {
       device,
       token: async () => (await ask<{ token: string }>("token", { user, device })).token,
       onEvent: (event) => this.on(event),
+      session: { backoffCapMs: BACKOFF_CAP_MS },
     });
     for (const { tag, payload, messageId } of this.client.pending) {
       const content = read(payload);
