@@ -75,6 +75,9 @@ sections! {
         /// Over which the times are spread at which clients are told to come back after a drain: about what the servers that take
         /// them over need for so many handshakes.
         reconnect_spread: Span = Span(limits().reconnect_spread);
+        /// Memory that the process, and the kernel for its connections, may take; above it, new connections are told OVERLOADED
+        /// and when to come back, and who is connected stays. 0 takes seven eighths of what the host has at the start.
+        memory: Size = Size(0);
     }
     /// Addresses to listen on, IP:PORT; port 0 takes a free one, "" listens not at all.
     listen: Listen {

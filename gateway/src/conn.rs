@@ -10,6 +10,16 @@ use crate::tls::TlsConn;
 use iris_protocol::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use iris_reactor::Conn;
 use iris_shard::io::ConnId;
+use iris_shard::memory::block_bytes;
+
+/// What TLS takes for an idle connection, in bytes: rustls's state of both directions, and ours around it.
+///
+/// Source: `iris-bench memory`, with and without `--tls`; the command tells when the sum of the ledger is not what was measured.
+const TLS_BYTES: u64 = 3_760;
+/// Looks in which the ledger has seen every connection once: a minute of them.
+const SURVEY_ROUNDS: usize = 600;
+/// Places that one look of the ledger takes at least.
+const SURVEY_MIN: usize = 64;
 
 /// What carries the bytes.
 pub(crate) enum Transport {
@@ -95,6 +105,11 @@ impl ConnState {
         ConnId(self.conn.to_bits())
     }
 
+    /// Memory of its own, in bytes; without TLS.
+    fn bytes(&self) -> u64 {
+        block_bytes(size_of::<Self>()) + self.framing.bytes() + block_bytes(self.pending.capacity())
+    }
+
     /// The frame limit in force.
     pub(crate) fn frame_bytes_max(&self) -> usize {
         match self.phase {
@@ -120,6 +135,18 @@ struct Places {
 pub(crate) struct ConnTable {
     rings: Vec<Places>,
     count: usize,
+    /// Of these: with TLS.
+    tls: usize,
+    survey: Survey,
+}
+
+/// What the connections hold, looked at a part at a time.
+#[derive(Default)]
+struct Survey {
+    next: (usize, usize),
+    sum: u64,
+    /// Of the last whole round.
+    last: u64,
 }
 
 impl ConnTable {
@@ -134,6 +161,7 @@ impl ConnTable {
             places.states.resize_with(index + 1, || None);
             places.marks.resize(index + 1, TokenMark::default());
         }
+        self.tls += usize::from(matches!(state.transport, Transport::Tls(_)));
         let old = places.states[index].replace(Box::new(state));
         assert!(old.is_none(), "connection slot {ring}/{index} is used twice");
         places.marks[index] = TokenMark::default();
@@ -175,7 +203,28 @@ impl ConnTable {
         let (ring, index) = conn.place();
         let state = self.rings.get_mut(ring)?.states.get_mut(index)?.take();
         self.count -= usize::from(state.is_some());
+        let is_tls = |state: &Box<ConnState>| matches!(state.transport, Transport::Tls(_));
+        self.tls -= usize::from(state.as_ref().is_some_and(is_tls));
         state
+    }
+
+    /// Goes on with the survey, and gives what connections take, and TLS for them, in bytes.
+    pub(crate) fn memory(&mut self) -> (u64, u64) {
+        let places: usize = self.rings.iter().map(|ring| ring.states.len()).sum();
+        let mut sum = 0;
+        let next = self.walk(self.survey.next, (places / SURVEY_ROUNDS).max(SURVEY_MIN), |state| {
+            sum += state.bytes();
+            true
+        });
+        let survey = &mut self.survey;
+        survey.sum += sum;
+        survey.next = next.unwrap_or_default();
+        if next.is_none() {
+            survey.last = std::mem::take(&mut survey.sum);
+        }
+        let place = size_of::<Option<Box<ConnState>>>() + size_of::<TokenMark>();
+        let bytes = |count: usize, each: u64| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(each);
+        (bytes(places * place, 1) + survey.last, bytes(self.tls, TLS_BYTES))
     }
 
     /// Shows connections from a place on, until `show` says false or `places_max` places were looked at. The place behind

@@ -7,6 +7,7 @@
 
 use crate::core_loop::HandshakeFigures;
 use crate::flight::{FlightFigures, Stage};
+use crate::memory::MemoryFigures;
 use iris_protocol::Wall;
 use iris_protocol::limits::Limits;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,8 @@ pub(crate) struct Control {
     drain_ordered: AtomicBool,
     draining: AtomicBool,
     stop: AtomicBool,
+    memory_full: AtomicBool,
+    memory: Mutex<MemoryFigures>,
     limits: Mutex<Limits>,
     /// How often other limits were put in force.
     limits_changes: AtomicU64,
@@ -59,6 +62,22 @@ impl Control {
         Some(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Says what the process holds, and whether newcomers must be refused.
+    pub(crate) fn set_memory(&self, figures: MemoryFigures, is_full: bool) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+        self.memory_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// What the process held when it was last looked at.
+    pub(crate) fn memory(&self) -> MemoryFigures {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while there is no memory for newcomers.
+    pub(crate) fn is_memory_full(&self) -> bool {
+        self.memory_full.load(Ordering::Relaxed)
+    }
+
     /// True once [`Control::drain`] was called.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -94,6 +113,25 @@ pub(crate) struct DoorFigures {
     pub(crate) unauthenticated: u64,
     /// Connections of addresses that connect too often.
     pub(crate) handshakes: u64,
+    /// Connections for which there was no memory.
+    pub(crate) memory: u64,
+}
+
+/// What a core holds in memory, in bytes, by what it is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LedgerFigures {
+    /// The shard's.
+    pub(crate) shard: iris_shard::memory::Memory,
+    /// States of connections, incomplete frames, and what waits to be sent.
+    pub(crate) connections: u64,
+    /// TLS.
+    pub(crate) tls: u64,
+    /// The reactor's, and buffers kept for reuse.
+    pub(crate) buffers: u64,
+    /// Ways to other cores.
+    pub(crate) mail: u64,
+    /// The tables, and what waits for them.
+    pub(crate) tables: u64,
 }
 
 /// One look at a core.
@@ -116,6 +154,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) handshakes: HandshakeFigures,
     /// The flight recorder's.
     pub(crate) flights: FlightFigures,
+    /// The memory.
+    pub(crate) ledger: LedgerFigures,
     /// Connections that have not logged in.
     pub(crate) unauthenticated: usize,
     /// Microseconds that the core's thread has computed.
@@ -201,6 +241,28 @@ core_stats! { f:
         "Connections that were reset because too many of their address had not logged in.", f.door.unauthenticated;
     refused_handshakes, "iris_refused_handshakes_total", Counter / 1,
         "Connections that were reset because those of their address came too fast.", f.door.handshakes;
+    refused_memory, "iris_refused_memory_total", Counter / 1,
+        "Connections that were refused because there was no memory for them.", f.door.memory;
+    memory_connections, "iris_memory_connections_bytes", Gauge / 1,
+        "Memory of connections: their states, incomplete frames, and what waits to be sent.", f.ledger.connections;
+    memory_tls, "iris_memory_tls_bytes", Gauge / 1,
+        "Memory of TLS: the number of its connections times what an idle one was measured to take.", f.ledger.tls;
+    memory_sessions, "iris_memory_sessions_bytes", Gauge / 1,
+        "Memory of sessions, with what they have in flight.", f.ledger.shard.sessions;
+    memory_users, "iris_memory_users_bytes", Gauge / 1, "Memory of users and their devices.", f.ledger.shard.users;
+    memory_inboxes, "iris_memory_inboxes_bytes", Gauge / 1,
+        "Memory of inbox entries that are not in the tables alone.", f.ledger.shard.inboxes;
+    memory_routes, "iris_memory_routes_bytes", Gauge / 1,
+        "Memory of conversations, with messages that are not confirmed.", f.ledger.shard.routes;
+    memory_dedup, "iris_memory_dedup_bytes", Gauge / 1, "Memory of remembered message ids.", f.ledger.shard.dedup;
+    memory_timers, "iris_memory_timers_bytes", Gauge / 1, "Memory of the sessions' alarms.", f.ledger.shard.timers;
+    memory_queues, "iris_memory_queues_bytes", Gauge / 1, "Memory of what a shard has decided and not yet done.",
+        f.ledger.shard.queues;
+    memory_buffers, "iris_memory_buffers_bytes", Gauge / 1,
+        "Memory of receive buffers, send buffers and the rings' tables of connections.", f.ledger.buffers;
+    memory_mail, "iris_memory_mail_bytes", Gauge / 1, "Memory of the ways to other cores.", f.ledger.mail;
+    memory_tables, "iris_memory_tables_bytes", Gauge / 1,
+        "Memory of the tables: newest rows, a share of the cached blocks, and what waits to be filled in.", f.ledger.tables;
     handshakes_waiting, "iris_handshakes_waiting", Gauge / 1, "Connections whose handshake waits for its turn.",
         u64::try_from(f.handshakes.waiting).unwrap_or(u64::MAX);
     handshakes_put_off, "iris_handshakes_put_off_total", Counter / 1,
@@ -324,6 +386,11 @@ impl CoreStats {
     /// True if no connection was open when the core last looked.
     pub(crate) fn is_empty(&self) -> bool {
         self.connections.load(Ordering::Relaxed) == 0
+    }
+
+    /// Connections that were open when the core last looked.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The shard clock, as last published.

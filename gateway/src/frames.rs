@@ -46,6 +46,11 @@ impl FrameReader {
         self.partial.extend_from_slice(bytes);
     }
 
+    /// Memory of what is kept, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// True if no byte is kept.
     pub(crate) fn is_idle(&self) -> bool {
         self.partial.is_empty()

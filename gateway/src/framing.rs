@@ -10,6 +10,7 @@ use bytes::Bytes;
 use iris_protocol::CloseCode;
 use iris_protocol::frame::FrameError;
 use iris_protocol::websocket::{CloseStatus, Refusal, WebSocketError};
+use iris_shard::memory::block_bytes;
 
 /// One connection's framing.
 #[derive(Default)]
@@ -92,6 +93,17 @@ impl Framing {
     /// Bytes that were kept and must go through [`Framing::next`] once more.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         self.link().map(WebSocketLink::take_kept).unwrap_or_default()
+    }
+
+    /// Memory that is held here, in bytes. An incomplete WebSocket message is not in it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.as_deref().map_or(0, |kept| {
+            let bytes = match kept {
+                Kept::Prefixed(reader) => reader.bytes(),
+                Kept::WebSocket(link) => link.bytes(),
+            };
+            block_bytes(size_of::<Kept>()) + block_bytes(bytes)
+        })
     }
 
     /// False before a WebSocket's upgrade: its peer does not understand frames.

@@ -32,6 +32,7 @@ mod gate;
 mod host;
 mod in_force;
 pub mod logging;
+mod memory;
 mod place;
 mod reload;
 pub mod remote;

@@ -18,6 +18,7 @@ pub(crate) const LIVE: &[&str] = &[
     "limits.*",
     "log.level",
     "server.drain",
+    "server.memory",
     "server.reconnect_spread",
     "tls.*",
     "tokens.audience",

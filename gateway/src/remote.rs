@@ -198,27 +198,32 @@ struct Seen {
     is_ready: bool,
     checks: Vec<String>,
     shards: Value,
+    memory: Value,
 }
 
 fn gather(remote: &Remote) -> Result<Seen, RemoteError> {
     let ready = remote.send("/readyz?verbose", None, &Verb::Get)?;
     // While the process starts there are no cores yet.
-    let shards = match remote.send("/api/v1/shards", None, &Verb::Get).and_then(|shards| shards.json()) {
-        Ok(shards) => shards["shards"].clone(),
-        Err(RemoteError::Refused { .. }) => json!([]),
-        Err(error) => return Err(error),
+    let figures = |path: &str| match remote.send(path, None, &Verb::Get).and_then(|answer| answer.json()) {
+        Err(RemoteError::Refused { .. }) => Ok(Value::Null),
+        outcome => outcome,
     };
+    let shards = match &figures("/api/v1/shards")?["shards"] {
+        Value::Null => json!([]),
+        shards => shards.clone(),
+    };
+    let memory = figures("/api/v1/memory")?;
     let checks = ready.text.lines().map(str::to_owned).collect();
-    Ok(Seen { is_ready: ready.status == 200, checks, shards })
+    Ok(Seen { is_ready: ready.status == 200, checks, shards, memory })
 }
 
 /// Ready or not, and the figures of each core: [`ExitStatus::Failed`] if it is not ready.
 fn status(remote: &Remote) -> Result<ExitStatus, RemoteError> {
-    let Seen { is_ready, checks, shards } = gather(remote)?;
+    let Seen { is_ready, checks, shards, memory } = gather(remote)?;
     let printed = if remote.json {
-        print_json(&json!({ "ready": is_ready, "checks": checks, "shards": shards }))
+        print_json(&json!({ "ready": is_ready, "checks": checks, "shards": shards, "memory": memory }))
     } else {
-        print(&show::status(&checks, &shards))
+        print(&show::status(&checks, &shards, &memory))
     };
     Ok(if is_ready { printed } else { ExitStatus::Failed })
 }

@@ -23,6 +23,7 @@ use crate::gate::{Current, Keys, TokenGate};
 use crate::host;
 use crate::in_force::InForce;
 use crate::logging::{self, LogControl, LogGuard};
+use crate::memory::MemoryGuard;
 use crate::place::{CorePlace, places, processors};
 use crate::revocations::{FileError, Revocations};
 use crate::service::Service;
@@ -201,6 +202,7 @@ fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Resul
         vouches,
         in_force,
         service: Service::of_process(),
+        memory: MemoryGuard::new(),
         drain_until: None,
         clock_at: Instant::now(),
     };
@@ -477,6 +479,7 @@ struct Main<'a> {
     vouches: Receiver<(u16, Vouch)>,
     in_force: InForce<'a>,
     service: Service,
+    memory: MemoryGuard,
     drain_until: Option<Instant>,
     clock_at: Instant,
 }
@@ -497,6 +500,7 @@ impl Main<'_> {
             }
             self.keep_meta();
             self.check_threads();
+            self.keep_memory();
             self.service.keep_alive(|| self.cores.iter().map(|core| core.stats.turns()).collect());
             let settled = self.cores.iter().all(|core| core.stats.is_settled() && core.stats.is_empty());
             if let Some(until) = self.drain_until
@@ -530,6 +534,11 @@ impl Main<'_> {
         }
         sums.insert("stats".to_owned(), json!(true));
         say(&serde_json::Value::Object(sums));
+    }
+
+    fn keep_memory(&mut self) {
+        let connections = self.cores.iter().map(|core| core.stats.connections()).sum();
+        self.memory.look(self.in_force.config.server.memory.0, connections, &self.control);
     }
 
     /// Writes down what the cores' logs hold, and how far the clock is.

@@ -54,6 +54,7 @@ struct Shared {
     wanted_segments: SegQueue<NewSegment>,
     made_segments: SegQueue<NewSegment>,
     flushed_number: AtomicU64,
+    memory_bytes: AtomicU64,
     flush_wanted: AtomicBool,
     sleep: Sleep,
     full: AtomicBool,
@@ -122,6 +123,11 @@ impl StorageHandle {
         (std::mem::replace(&mut self.told_flushed, flushed) != flushed).then_some(RecordNumber(flushed))
     }
 
+    /// Memory of the tables and of what waits for them, in bytes, as of the last second in which the thread had work.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.shared.memory_bytes.load(Ordering::Relaxed)
+    }
+
     /// True if free space has run out, false if it came back; `None` while nothing changed.
     pub(crate) fn room_changed(&mut self) -> Option<bool> {
         let full = self.shared.full.load(Ordering::Relaxed);
@@ -164,6 +170,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
         wanted_segments: SegQueue::new(),
         made_segments: SegQueue::new(),
         flushed_number: AtomicU64::new(0),
+        memory_bytes: AtomicU64::new(0),
         flush_wanted: AtomicBool::new(false),
         sleep: Sleep::new(),
         full: AtomicBool::new(false),
@@ -310,6 +317,7 @@ impl<T: Tables> Worker<T> {
 
     fn check(&mut self) {
         or_die(self.engine.check_background_errors());
+        self.shared.memory_bytes.store(self.engine.memory_bytes(), Ordering::Relaxed);
         let full = match self.space.is_full() {
             Ok(full) => full,
             Err(error) => {

@@ -101,6 +101,11 @@ impl WebSocketLink {
         Ok(Some(answer))
     }
 
+    /// Memory of the request so far, or of what came while the connection moves, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }

@@ -79,6 +79,11 @@ impl Pool {
         self.entries.start.as_ptr().addr() as u64
     }
 
+    /// Bytes of all buffers and of their ring.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.bytes + self.memory.bytes
+    }
+
     pub(crate) fn buffers(&self) -> u16 {
         self.buffers
     }

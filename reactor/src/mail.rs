@@ -78,6 +78,13 @@ impl<T: Send> Post<T> {
         self.outgoing.len()
     }
 
+    /// Memory of the ways to the other cores, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        // Each place has a stamp beside the mail.
+        let place = size_of::<T>() + size_of::<usize>();
+        self.outgoing.iter().map(|lane| lane.capacity() * place).sum()
+    }
+
     /// Posts mail to another core.
     ///
     /// # Errors

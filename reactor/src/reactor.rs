@@ -271,6 +271,13 @@ impl Reactor {
         Counters { wakes_saved: self.waker.saved(), ..self.output.counters }
     }
 
+    /// Memory of its own, in bytes: connections, receive buffers, side tables, queues. The kernel's is not in it.
+    pub fn memory_bytes(&self) -> usize {
+        let queues = self.output.events.capacity() * size_of::<Event>()
+            + self.completions.capacity() * size_of::<Completion>();
+        self.rings.iter().map(Ring::bytes).sum::<usize>() + queues
+    }
+
     /// Connections that hold a slot, those that are closing included.
     pub fn connections(&self) -> usize {
         self.rings.iter().map(|ring| ring.slots.len() as usize).sum()

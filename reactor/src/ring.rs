@@ -166,6 +166,12 @@ impl Ring {
         self.uring.as_raw_fd()
     }
 
+    /// Memory of connections, receive buffers and side tables, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let sends = self.sends.capacity() * size_of::<Outgoing>();
+        self.slots.bytes() + self.pool.bytes() + sends
+    }
+
     /// Descriptors that the table holds.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity

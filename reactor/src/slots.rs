@@ -179,6 +179,11 @@ impl Slots {
         self.len
     }
 
+    /// Memory of the slots that are, or were, in use, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.len() * size_of::<Slot>()
+    }
+
     /// A slot for a new owner, in the phase `Closing` until the caller says otherwise.
     pub(crate) fn insert(&mut self) -> u32 {
         let index = if self.free == NONE {

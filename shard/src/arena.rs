@@ -4,6 +4,7 @@
 //! - One value a key. An index is reused only after its value was removed.
 //! - The table is seeded by configuration; nothing iterates over it. The slab is walked in index order.
 
+use crate::memory::to_u64;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use slab::Slab;
@@ -20,11 +21,13 @@ pub(crate) struct Arena<T> {
     slab: Slab<T>,
     table: HashTable<u32>,
     state: FixedState,
+    /// Most places that were ever in use: those behind them were never touched.
+    peak: u32,
 }
 
 impl<T: Keyed> Arena<T> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { slab: Slab::new(), table: HashTable::new(), state: FixedState::with_seed(seed) }
+        Self { slab: Slab::new(), table: HashTable::new(), state: FixedState::with_seed(seed), peak: 0 }
     }
 
     pub(crate) fn state(&self) -> &FixedState {
@@ -41,6 +44,7 @@ impl<T: Keyed> Arena<T> {
         let hash = value.key_hash(&self.state);
         let index = u32::try_from(self.slab.insert(value)).unwrap_or(u32::MAX);
         assert!(index != u32::MAX, "more than 2^32 values in an arena");
+        self.peak = self.peak.max(index + 1);
         let (slab, state) = (&self.slab, &self.state);
         self.table.insert_unique(hash, index, |index| slab[*index as usize].key_hash(state));
         index
@@ -59,6 +63,18 @@ impl<T: Keyed> Arena<T> {
     /// One more than the highest index ever used.
     pub(crate) fn bound(&self) -> u32 {
         u32::try_from(self.slab.capacity()).unwrap_or(u32::MAX)
+    }
+
+    /// Places that hold a value, or held one.
+    pub(crate) fn peak(&self) -> u32 {
+        self.peak
+    }
+
+    /// Memory of slab and table, in bytes; without what the values own elsewhere.
+    pub(crate) fn bytes(&self) -> u64 {
+        // The slab tells an empty place by a value that `T` cannot have, where it has one.
+        let place = size_of::<Option<T>>().max(size_of::<Option<usize>>());
+        to_u64(place) * u64::from(self.peak) + to_u64(self.table.allocation_size())
     }
 
     pub(crate) fn at(&self, index: u32) -> Option<&T> {

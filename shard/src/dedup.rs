@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::io::Ticket;
+use crate::memory::to_u64;
 use crate::mutant::{self, Mutant};
 
 /// An idempotency key: the sender of a direct conversation is one of two.
@@ -112,6 +113,13 @@ impl Dedup {
         key.sender.hash(&mut hasher);
         key.conversation.as_str().hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// Memory, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.entries.len() * size_of::<Remembered>();
+        let fixed = size_of_val(&*self.slots) + size_of_val(&*self.filter);
+        to_u64(rows + fixed + self.index.allocation_size())
     }
 
     fn entry(&self, position: u64) -> &Remembered {

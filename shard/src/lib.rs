@@ -8,6 +8,7 @@ pub mod counters;
 pub mod inspect;
 pub mod io;
 pub mod mail;
+pub mod memory;
 pub mod mutant;
 pub mod placement;
 

@@ -3,6 +3,7 @@
 //! Invariants
 //! - An empty ring that was released holds no heap memory.
 
+use crate::memory::block_bytes;
 use std::collections::VecDeque;
 
 /// A double-ended queue behind one pointer.
@@ -64,6 +65,13 @@ impl<T> Ring<T> {
     /// Index of the first item for which `before` is false; the items must be ordered by it.
     pub(crate) fn partition_point(&self, before: impl FnMut(&T) -> bool) -> usize {
         self.0.as_ref().map_or(0, |items| items.partition_point(before))
+    }
+
+    /// Memory of the queue, in bytes; without what its items own elsewhere.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |items| {
+            block_bytes(size_of::<VecDeque<T>>()) + block_bytes(items.capacity() * size_of::<T>())
+        })
     }
 
     /// Gives the memory of an empty queue back.

@@ -16,6 +16,7 @@ use crate::heartbeat::{STALL_CHECK, ms_of};
 use crate::io::{Backpressure, ConnId, Deadline, Effect, Input};
 use crate::loads::Loads;
 use crate::mail::Body;
+use crate::memory::Survey;
 use crate::placement::Placement;
 use crate::recipient::Recipient;
 use crate::session::Session;
@@ -85,6 +86,7 @@ pub struct Shard {
     /// Conversations with confirmations to record.
     pub(crate) dirty_conversations: Delayed<u32>,
     pub(crate) sweep: Sweep,
+    pub(crate) survey: Survey,
     pub(crate) expiry: Expiry,
     pub(crate) unclaimed: Unclaimed,
     #[allow(clippy::vec_box, reason = "the boxes are what is kept for reuse")]
@@ -123,6 +125,7 @@ impl Shard {
             waiting_copies: Delayed::new(OWN_COPY_DELAY),
             dirty_conversations: Delayed::new(CONFIRM_DELAY),
             sweep: Sweep::new(now),
+            survey: Survey::default(),
             expiry: Expiry::new(now, &config),
             unclaimed: Unclaimed::default(),
             spare_work: Vec::new(),

@@ -56,6 +56,7 @@ impl Shard {
         self.sweep_users();
         self.sweep_conversations();
         self.sweep_recipients();
+        self.take_survey();
         self.expiry_tick();
     }
 

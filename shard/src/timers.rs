@@ -4,6 +4,7 @@
 //! - Adding and taking a deadline costs O(1), and an idle session costs eight bytes.
 //! - A wheel entry may be stale: its owner compares the stamp.
 
+use crate::memory::block_bytes;
 use iris_protocol::Mono;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -85,6 +86,12 @@ impl Wheel {
         self.bucket(tick).push(alarm);
         self.entries += 1;
         self.next = self.next.min(tick);
+    }
+
+    /// Memory of the wheel, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let buckets = self.buckets.iter().map(|bucket| block_bytes(bucket.capacity() * size_of::<Alarm>()));
+        block_bytes(self.buckets.capacity() * size_of::<Vec<Alarm>>()) + buckets.sum::<u64>()
     }
 
     pub(crate) fn next_due(&self) -> Option<Mono> {

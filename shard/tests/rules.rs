@@ -27,6 +27,8 @@ mod inboxes;
 mod limits;
 #[path = "rules/many_devices.rs"]
 mod many_devices;
+#[path = "rules/memory.rs"]
+mod memory;
 #[path = "rules/order.rs"]
 mod order;
 #[path = "rules/own_copies.rs"]

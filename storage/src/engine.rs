@@ -144,6 +144,12 @@ impl<T: Tables> StorageEngine<T> {
         self.merger.bytes()
     }
 
+    /// Memory of the tables' engine and of what waits for the next fill, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let merged = u64::try_from(self.merger.bytes()).unwrap_or(u64::MAX);
+        self.tables.memory_bytes().saturating_add(merged)
+    }
+
     /// What was merged since the start.
     pub fn counters(&self) -> MergeCounters {
         self.merger.counters()

@@ -225,6 +225,11 @@ pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<Next, TableError> + 'v;
 
 /// What a shard's rows are kept in. Calls block: they are made on the storage thread.
 pub trait Tables {
+    /// Memory of the engine itself, in bytes, as far as it tells; 0 for tables that are memory.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
     /// A row's value into `out` (cleared first); false if there is no such row.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub mod probe;
 pub mod script;
 
 pub use apply::{Outcome, Step, apply};
-pub use capacity::{Bound, Capacity, capacity};
+pub use capacity::{Bound, Capacity, available_bytes, capacity};
 pub use check::{CHECKS, Check};
 pub use finding::{Finding, Remedy, Verdict};
 pub use host::{Host, ReadError};

@@ -31,13 +31,14 @@ pub(super) async fn ready(State(board): State<Arc<Board>>, RawQuery(query): RawQ
 }
 
 /// What must hold, each with what is wrong.
-fn checks(board: &Board) -> [(&'static str, Option<&'static str>); 3] {
+fn checks(board: &Board) -> [(&'static str, Option<&'static str>); 4] {
     let cores = board.cores().unwrap_or_default();
     let has_started = !cores.is_empty() && cores.iter().all(|core| core.stats.is_published());
     let has_room = cores.iter().all(|core| core.stats.has_storage_room());
     [
         ("started", (!has_started).then_some("the data directory is being opened")),
         ("serving", board.control().is_draining().then_some("the gateway drains")),
+        ("memory", board.control().is_memory_full().then_some("there is no memory for new connections")),
         ("storage", (has_started && !has_room).then_some("the disk is full: new messages are refused")),
     ]
 }

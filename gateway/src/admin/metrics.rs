@@ -6,6 +6,7 @@
 use super::board::Board;
 use crate::control::{Kind, METRICS, Metric};
 use crate::logging::LogControl;
+use crate::memory::MemoryFigures;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -26,11 +27,30 @@ pub(crate) const PROCESS_METRICS: &[Metric] = &[
         divisor: 1,
         help: "Lines of the log that were dropped because its thread was too slow.",
     },
+    Metric {
+        name: "iris_memory_resident_bytes",
+        kind: Kind::Gauge,
+        divisor: 1,
+        help: "Resident memory of the process, without files that it maps.",
+    },
+    Metric {
+        name: "iris_memory_kernel_bytes",
+        kind: Kind::Gauge,
+        divisor: 1,
+        help: "Memory of the kernel for the connections: their number times what one was measured to take.",
+    },
+    Metric {
+        name: "iris_memory_limit_bytes",
+        kind: Kind::Gauge,
+        divisor: 1,
+        help: "What these two may be together; above it, new connections are refused.",
+    },
 ];
 
-fn of_process(board: &Board) -> [u64; 2] {
+fn of_process(board: &Board) -> [u64; 5] {
     let dropped = board.log().map_or(0, LogControl::dropped_lines);
-    [board.started_s(), u64::try_from(dropped).unwrap_or(u64::MAX)]
+    let MemoryFigures { resident, kernel, limit } = board.control().memory();
+    [board.started_s(), u64::try_from(dropped).unwrap_or(u64::MAX), resident, kernel, limit]
 }
 
 /// The answer to a scrape.

@@ -98,6 +98,12 @@ fn of_the_process() -> Vec<Operation> {
         new("/api/v1/openapi.json", get(describe), "this list, for programs"),
         new("/api/v1/shards", get(views::shards), "the figures of each core"),
         new(
+            "/api/v1/memory",
+            get(views::memory),
+            "what the process holds in memory, by what it is for; what the kernel holds for its connections; and above what new \
+             connections are refused",
+        ),
+        new(
             "/api/v1/config",
             get(views::config),
             "the configuration in force; secrets are in files, and only their names are shown",

@@ -5,6 +5,7 @@
 //! - A place is given back when the token was taken or the connection ended, whichever is first.
 
 use super::Core;
+use super::handshakes::retry_ms;
 use crate::address::{Refusal, Seat};
 use crate::control::DoorFigures;
 use iris_protocol::Mono;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 
 /// Places that an empty map keeps.
 const SEATS_KEPT: usize = 1024;
+/// Without memory for newcomers, so many at a time are let in as far as their Hello, to be told; others are reset.
+const TOLD_MAX: usize = 256;
 
 /// A core's door.
 #[derive(Default)]
@@ -46,6 +49,12 @@ impl Door {
         self.figures
     }
 
+    /// A connection is refused because there is no memory for it. When it may come back, in milliseconds.
+    pub(super) fn refuse_for_memory(&mut self) -> u32 {
+        self.figures.memory += 1;
+        retry_ms(self.figures.memory)
+    }
+
     fn count(&mut self, refusal: Refusal) {
         match refusal {
             Refusal::Banned => self.figures.banned += 1,
@@ -59,6 +68,10 @@ impl Door {
 impl Core {
     /// A connection has come: it is taken, or reset.
     pub(super) fn knocked(&mut self, now: Mono, conn: Conn, listener: Listener, peer: Option<SocketAddr>) {
+        if self.parts.control.is_memory_full() && self.door.waiting() >= TOLD_MAX {
+            self.door.refuse_for_memory();
+            return self.parts.reactor.abort(conn);
+        }
         match self.parts.addresses.admit(peer, self.instant(now)) {
             Ok(seat) => self.accepted(now, conn, listener, seat),
             Err(refusal) => {

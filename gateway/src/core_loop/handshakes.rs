@@ -29,6 +29,12 @@ const BYTES_MAX: usize = 8 << 10;
 /// core gets at most 1,000 of them a second, of the some 3,000 that it could log in.
 const RETRY_MS: u32 = 5_000;
 
+/// When the one that was refused as the `refused`th may come back, in milliseconds.
+pub(super) fn retry_ms(refused: u64) -> u32 {
+    let spread = refused % u64::from(RETRY_MS);
+    RETRY_MS.saturating_add(u32::try_from(spread).unwrap_or(RETRY_MS))
+}
+
 /// When bytes of a connection that has not logged in are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -93,8 +99,7 @@ impl Handshakes {
 
     /// When the one that was refused last may come back, in milliseconds.
     fn retry_ms(&self) -> u32 {
-        let spread = self.refused % u64::from(RETRY_MS);
-        RETRY_MS.saturating_add(u32::try_from(spread).unwrap_or(RETRY_MS))
+        retry_ms(self.refused)
     }
 
     /// Who is next, while the tick has time left.

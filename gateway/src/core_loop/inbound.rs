@@ -74,6 +74,10 @@ impl Core {
                 Ok(Some(Cut::Upgraded(_))) if self.draining => {
                     return self.refuse_cut(conn, CutError::Refused(Refusal::Unavailable));
                 }
+                Ok(Some(Cut::Upgraded(_))) if self.parts.control.is_memory_full() => {
+                    self.door.refuse_for_memory();
+                    return self.refuse_cut(conn, CutError::Refused(Refusal::Unavailable));
+                }
                 Ok(Some(Cut::Upgraded(answer))) => self.send_raw(conn, &answer),
                 Ok(Some(Cut::Pong)) => self.mark_dirty(conn),
                 Ok(Some(Cut::Closed(status))) => {
@@ -145,6 +149,10 @@ impl Core {
     }
 
     fn take_hello(&mut self, now: Mono, conn: Conn, mut hello: Hello) {
+        if self.parts.control.is_memory_full() {
+            let retry_ms = self.door.refuse_for_memory();
+            return self.close_with(conn, CloseCode::Overloaded, Some(retry_ms));
+        }
         let token = std::mem::take(&mut hello.token);
         let Shown { claims, mark } = match self.parts.tokens.check(&token) {
             Ok(shown) => shown,

@@ -5,6 +5,7 @@
 
 use super::{CONTROL_INTERVAL, Core};
 use crate::conn::Phase;
+use crate::control::LedgerFigures;
 use crate::framing::CutError;
 use iris_protocol::websocket::Refusal;
 use iris_protocol::{CloseCode, Mono};
@@ -109,12 +110,14 @@ impl Core {
             }
             self.give(now, Input::Drain);
         }
+        let ledger = self.ledger();
         self.parts.stats.publish(&crate::control::CoreFigures {
             connections: self.conns.len(),
             unauthenticated: self.door.waiting(),
             door: self.door.figures(),
             handshakes: self.handshakes.figures(),
             flights: self.recorder.figures(),
+            ledger,
             clock: self.parts.shard.clock(now),
             settled: self.parts.shard.settled() && self.parts.log.is_idle(),
             has_storage_room: self.parts.shard.has_storage_room(),
@@ -124,6 +127,21 @@ impl Core {
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),
         });
+    }
+
+    /// What this core holds in memory.
+    fn ledger(&mut self) -> LedgerFigures {
+        let (connections, tls) = self.conns.memory();
+        let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let spare: usize = self.spare.iter().map(Vec::capacity).sum();
+        LedgerFigures {
+            shard: self.parts.shard.memory(),
+            connections,
+            tls,
+            buffers: bytes(self.parts.reactor.memory_bytes() + spare + self.scratch.capacity()),
+            mail: bytes(self.parts.post.memory_bytes()),
+            tables: self.parts.storage.memory_bytes(),
+        }
     }
 }
 

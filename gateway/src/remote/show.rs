@@ -5,14 +5,42 @@ use serde_json::Value;
 /// Columns of `status`, as the figures are called.
 const FIGURES: &[&str] = &["shard", "connections", "logins", "accepted", "delivered", "acked", "records"];
 
-/// Ready or not, and a line for each core.
-pub(super) fn status(checks: &[String], shards: &Value) -> String {
+/// Ready or not, a line for each core, and the memory.
+pub(super) fn status(checks: &[String], shards: &Value, memory: &Value) -> String {
     let mut rows = vec![FIGURES.iter().map(ToString::to_string).collect()];
     for shard in items(shards) {
         rows.push(FIGURES.iter().map(|name| word(&shard[*name])).collect());
     }
     let checks: String = checks.iter().flat_map(|check| [check.as_str(), "\n"]).collect();
-    format!("{checks}{}", table(&rows))
+    format!("{checks}{}{}", table(&rows), ledger(memory))
+}
+
+/// A line for each thing that memory is for, the largest first; nothing while the process starts.
+fn ledger(memory: &Value) -> String {
+    let Some(components) = memory["components"].as_object() else { return String::new() };
+    let connections = memory["connections"].as_u64().unwrap_or(0);
+    let row = |name: &str, bytes: &Value, connections: u64| {
+        let bytes = bytes.as_u64().unwrap_or(0);
+        let each = bytes.checked_div(connections).map_or_else(|| "-".to_owned(), |each| each.to_string());
+        vec![name.to_owned(), format!("{:.1}", mib(bytes)), each]
+    };
+    let mut parts: Vec<(&String, &Value)> = components.iter().collect();
+    parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.as_u64()));
+    let mut rows = vec![["memory", "MiB", "bytes a connection"].map(str::to_owned).to_vec()];
+    rows.extend(parts.into_iter().map(|(name, bytes)| row(name, bytes, connections)));
+    let totals = [
+        ("other", "other_bytes"),
+        ("resident", "resident_bytes"),
+        ("kernel, for connections", "kernel_bytes"),
+    ];
+    rows.extend(totals.map(|(name, field)| row(name, &memory[field], connections)));
+    rows.push(row("limit of these two", &memory["limit_bytes"], 0));
+    format!("\n{}", table(&rows))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for people to look at")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// A line for each connection.

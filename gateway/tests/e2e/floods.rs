@@ -176,7 +176,7 @@ fn may_open(sockets: usize) -> bool {
     is_enough
 }
 
-fn head_of_answer(stream: &mut TcpStream) -> String {
+pub(crate) fn head_of_answer(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

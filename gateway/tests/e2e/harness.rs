@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) durability: &'static str,
     pub(crate) shards: u16,
     pub(crate) level: &'static str,
+    /// Above so much memory newcomers are refused; "0B": as shipped.
+    pub(crate) memory: &'static str,
     pub(crate) extra: String,
     /// Where TLS is served at the first start.
     pub(crate) tls: String,
@@ -55,6 +57,7 @@ impl Default for Setup {
             durability: "fsync",
             shards: 2,
             level: "info",
+            memory: "0B",
             extra: String::new(),
             tls: lasting_address(),
             websocket: false,
@@ -153,14 +156,14 @@ impl Gateway {
 
     fn write_config(&self) {
         let dir = self.dir.path().display();
-        let Setup { durability, shards, level, extra, .. } = &self.setup;
+        let Setup { durability, shards, level, memory, extra, .. } = &self.setup;
         let data_dir = self.data_dir();
         let credential =
             if self.admin.is_empty() { String::new() } else { format!("{dir}/admin.credential") };
         let mut config = String::new();
         write!(
             config,
-            "[server]\ndata_dir = \"{}\"\nshards = {shards}\ndrain = \"5s\"\n\
+            "[server]\ndata_dir = \"{}\"\nshards = {shards}\ndrain = \"5s\"\nmemory = \"{memory}\"\n\
              [listen]\ntls = \"{}\"\nplaintext = \"{}\"\n\
              websocket = \"{}\"\nwebsocket_plaintext = \"{}\"\n\
              [tls]\ncertificate = \"{dir}/server.pem\"\nkey = \"{dir}/server.key\"\n\

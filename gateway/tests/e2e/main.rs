@@ -22,6 +22,7 @@ mod half_open;
 mod harness;
 mod hostile;
 mod kills;
+mod memory;
 mod operators;
 mod paths;
 mod pauses;

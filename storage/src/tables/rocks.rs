@@ -16,6 +16,7 @@ use std::path::Path;
 mod complaint;
 mod options;
 
+use options::CacheShare;
 pub use options::{RocksConfig, RocksShared};
 
 /// Tables in a RocksDB database.
@@ -26,6 +27,7 @@ pub struct RocksTables {
     flushing: Option<Mark>,
     unlogged: WriteOptions,
     stored: Vec<u8>,
+    cache: CacheShare,
 }
 
 impl std::fmt::Debug for RocksTables {
@@ -53,7 +55,8 @@ impl RocksTables {
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         let (applied, flushed) = (Mark::default(), Mark::default());
-        let mut tables = Self { db, applied, flushed, flushing: None, unlogged, stored: Vec::new() };
+        let cache = shared.cache_share();
+        let mut tables = Self { db, applied, flushed, flushing: None, unlogged, stored: Vec::new(), cache };
         let mut value = Vec::new();
         if tables.get(Table::Facts, MARK_KEY, &mut value)? {
             let malformed = |source| TableError::malformed(Table::Facts, MARK_KEY, source);
@@ -95,6 +98,15 @@ impl RocksTables {
 }
 
 impl Tables for RocksTables {
+    fn memory_bytes(&self) -> u64 {
+        let of_table = |table| {
+            // What cannot be read is left out: this is for people to look at.
+            let read = |name| self.property(table, name).unwrap_or(0);
+            read(properties::SIZE_ALL_MEM_TABLES) + read(properties::ESTIMATE_TABLE_READERS_MEM)
+        };
+        Table::ALL.into_iter().map(of_table).sum::<u64>() + self.cache.bytes()
+    }
+
     fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
         out.clear();
         let found = self.db.get_pinned_cf(self.family(table)?, key).map_err(engine(table.name()))?;

@@ -9,6 +9,8 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Env, LogLevel, Options,
     WriteBufferManager,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Sizes of the databases of all cores together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,27 @@ pub struct RocksShared {
     cache: Cache,
     memtables: WriteBufferManager,
     env: Option<Env>,
+    databases: Arc<AtomicU64>,
+}
+
+/// A database's share of the block cache. Dropping it leaves the others more.
+pub(super) struct CacheShare {
+    cache: Cache,
+    databases: Arc<AtomicU64>,
+}
+
+impl CacheShare {
+    /// Bytes of cached blocks, shared evenly among the open databases.
+    pub(super) fn bytes(&self) -> u64 {
+        let usage = u64::try_from(self.cache.get_usage()).unwrap_or(u64::MAX);
+        usage / self.databases.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Drop for CacheShare {
+    fn drop(&mut self) {
+        self.databases.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for RocksShared {
@@ -77,7 +100,7 @@ impl RocksShared {
         let cache = Cache::new_lru_cache(config.block_cache_bytes);
         // Writers never stall on the budget: they run on storage threads, behind a log that bounds them.
         let memtables = WriteBufferManager::new_write_buffer_manager(config.memtable_bytes, false);
-        Self { config, cache, memtables, env: None }
+        Self { config, cache, memtables, env: None, databases: Arc::default() }
     }
 
     /// Uses another environment than the operating system's: tests inject faults with it.
@@ -85,6 +108,12 @@ impl RocksShared {
     pub fn with_env(mut self, env: Env) -> Self {
         self.env = Some(env);
         self
+    }
+
+    /// Another database uses the cache.
+    pub(super) fn cache_share(&self) -> CacheShare {
+        self.databases.fetch_add(1, Ordering::Relaxed);
+        CacheShare { cache: self.cache.clone(), databases: Arc::clone(&self.databases) }
     }
 
     pub(super) fn database_options(&self) -> Options {
