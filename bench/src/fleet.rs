@@ -49,6 +49,8 @@ pub struct FleetPlan {
     pub payload_bytes: usize,
     /// How long a sender's acknowledgement of its own copy may wait.
     pub own_ack_delay: Duration,
+    /// Silence after which either side asks for life; zero: the server's default.
+    pub heartbeat: Duration,
     /// How long the last messages may take.
     pub drain: Duration,
     /// What every Welcome must promise.

@@ -27,12 +27,24 @@ impl Reading {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let bytes = |name: &str| {
-            let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-        };
-        Some(Self { private_dirty: bytes("Private_Dirty")?, resident: bytes("Rss")? })
+        Some(Self { private_dirty: field(text, "Private_Dirty")?, resident: field(text, "Rss")? })
     }
+}
+
+/// The kernel's small objects of the whole host, in bytes: sockets are among them.
+///
+/// # Errors
+/// The host does not tell.
+pub fn slab() -> Result<u64, BenchError> {
+    const MEMINFO: &str = "/proc/meminfo";
+    let text = fs::read_to_string(MEMINFO).map_err(BenchError::io(MEMINFO.to_owned()))?;
+    field(&text, "Slab").ok_or_else(|| BenchError::Protocol(format!("{MEMINFO} has no Slab")))
+}
+
+/// A field in kB, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Open descriptors of a process. Connections in a ring's own table are not among them.

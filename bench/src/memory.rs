@@ -12,7 +12,7 @@ use crate::drive::{durability, load_config};
 use crate::error::BenchError;
 use crate::fleet::{Fleet, FleetPlan, Meter};
 use crate::footprint::Reading;
-use crate::gateway::{Gateway, GatewayPlan, Keyring};
+use crate::gateway::{Gateway, GatewayPlan, Keyring, ServerStats};
 use crate::host;
 use crate::links::Links;
 use crate::options::MemoryArgs;
@@ -20,6 +20,7 @@ use crate::output::{Progress, publish};
 use crate::payload::{PAYLOAD_BYTES_MIN, Run};
 use crate::report::Report;
 use iris_client::session::Backoff;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,15 +49,18 @@ pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
         return Err(BenchError::Usage("a running gateway's memory needs --pid".to_owned()));
     };
     let readings =
-        readings(args, &server, &gateway, &keys, &progress).map_err(|error| gateway.explain(error))?;
+        readings(args, &server, &mut gateway, &keys, &progress).map_err(|error| gateway.explain(error))?;
     let affinity = host::thread_affinities(pid);
     gateway.stop()?;
     let mut report = Report::new("memory");
-    let [first, second] = readings;
+    let [(first, first_ledger), (second, second_ledger)] = readings;
     let connections = f64::from(args.to - args.from);
     report
         .number("memory.bytes_per_connection", slope(first.private_dirty, second.private_dirty, connections));
     report.number("memory.resident_per_connection", slope(first.resident, second.resident, connections));
+    let measured = slope(first.private_dirty, second.private_dirty, connections);
+    let ledger = Ledger::between(&first_ledger, &second_ledger, connections);
+    ledger.describe(measured, &mut report);
     report.count("memory.from_connections", u64::from(args.from));
     report.count("memory.to_connections", u64::from(args.to));
     report.count("memory.from_private_dirty_bytes", first.private_dirty);
@@ -64,7 +68,46 @@ pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
     crate::gateway::describe(&server, &mut report);
     report.text("server.affinity", &affinity);
     host::describe(&mut report);
-    publish(&report, &[], args.settle, &args.output)
+    publish(&report, &[], args.settle, &args.output)?;
+    args.ledger_within
+        .and_then(|within| ledger.complaint(measured, within, 0.0))
+        .map_or(Ok(()), |complaint| Err(BenchError::Verdict(complaint)))
+}
+
+/// What the gateway says a connection takes.
+pub(crate) struct Ledger(BTreeMap<String, f64>);
+
+impl Ledger {
+    /// By how much each part grew, in bytes a connection.
+    pub(crate) fn between(first: &ServerStats, second: &ServerStats, connections: f64) -> Self {
+        let before = first.ledger();
+        let part = |(name, bytes): (&str, u64)| {
+            let before = before.get(name).copied().unwrap_or(0);
+            (name.to_owned(), slope(before, bytes, connections))
+        };
+        Self(second.ledger().into_iter().map(part).collect())
+    }
+
+    fn sum(&self) -> f64 {
+        self.0.values().sum()
+    }
+
+    pub(crate) fn describe(&self, measured: f64, report: &mut Report) {
+        for (name, bytes) in &self.0 {
+            report.number(&format!("ledger.{name}_per_connection"), *bytes);
+        }
+        report.number("ledger.bytes_per_connection", self.sum());
+        report.number("ratio.ledger", if measured == 0.0 { 0.0 } else { self.sum() / measured });
+    }
+
+    /// What is wrong if the ledger and the measurement differ by more than so many per cent of the measurement, and `slack` bytes.
+    pub(crate) fn complaint(&self, measured: f64, within: f64, slack: f64) -> Option<String> {
+        let sum = self.sum();
+        let is_near = (sum - measured).abs() <= slack + measured.abs() * within / 100.0;
+        (!is_near).then(|| {
+            format!("the ledger says {sum:.0} bytes a connection, {measured:.0} were measured: not within {within} %")
+        })
+    }
 }
 
 fn fleet(server: &GatewayPlan, gateway: &Gateway, keys: &Keyring, connect_rate: f64, clock: Clock) -> Fleet {
@@ -75,6 +118,7 @@ fn fleet(server: &GatewayPlan, gateway: &Gateway, keys: &Keyring, connect_rate: 
         payload_bytes: PAYLOAD_BYTES_MIN,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,
+        heartbeat: Duration::ZERO,
         durability: durability(server.durability),
         fresh: false,
         connecting: CONNECTING,
@@ -102,10 +146,10 @@ fn link(
 fn readings(
     args: &MemoryArgs,
     server: &GatewayPlan,
-    gateway: &Gateway,
+    gateway: &mut Gateway,
     keys: &Keyring,
     progress: &Progress,
-) -> Result<[Reading; 2], BenchError> {
+) -> Result<[(Reading, ServerStats); 2], BenchError> {
     let clock = Clock::start();
     let mut links = Links::new(&load_config(), gateway.security.clone())?;
     let mut fleet = fleet(server, gateway, keys, args.connect_rate, clock);
@@ -119,7 +163,9 @@ fn readings(
         if lost > 0 {
             return Err(BenchError::Protocol(format!("{lost} of {count} idle connections were lost")));
         }
-        Reading::of(gateway.pid.unwrap_or_default())
+        let reading = Reading::of(gateway.pid.unwrap_or_default())?;
+        // A running gateway of somebody else tells nothing here.
+        Ok((reading, gateway.stats().unwrap_or_default()))
     };
     Ok([read(args.from)?, read(args.to)?])
 }
@@ -132,6 +178,25 @@ fn slope(first: u64, second: u64, connections: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stats(line: &str) -> ServerStats {
+        ServerStats::parse(line).unwrap()
+    }
+
+    /// The ledger's slope is that of its parts, and a ledger that leaves too much out is told.
+    /// Seen to fail when: the first reading is not subtracted, or only a ledger that says too much is told.
+    #[test]
+    fn a_ledger_that_is_not_what_was_measured_is_told() {
+        let first = stats(r#"{"stats":true,"memory_tls":1000,"memory_users":500,"logins":7}"#);
+        let second = stats(r#"{"stats":true,"memory_tls":5000,"memory_users":2500,"logins":70}"#);
+        let ledger = Ledger::between(&first, &second, 10.0);
+        assert!((ledger.sum() - 600.0).abs() < 1e-9, "{:?}", ledger.0);
+        assert_eq!(ledger.complaint(630.0, 5.0, 0.0), None);
+        assert_eq!(ledger.complaint(572.0, 5.0, 0.0), None);
+        assert!(ledger.complaint(640.0, 5.0, 0.0).is_some());
+        assert!(ledger.complaint(560.0, 5.0, 0.0).is_some());
+        assert_eq!(ledger.complaint(560.0, 5.0, 12.0), None);
+    }
 
     /// The slope is what each further connection cost.
     /// Seen to fail when: the first reading is not subtracted.

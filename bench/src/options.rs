@@ -300,6 +300,10 @@ pub struct TrafficArgs {
     /// How long the acknowledgement of a sender's own copy may wait for a Send or an Ack to ride on; 0: not at all.
     #[arg(long, default_value = "200ms", value_parser = duration)]
     pub own_ack_delay: Duration,
+    /// Silence after which either side asks for life, up to 10m; 0: the gateway's default, a minute. A million connections that ask
+    /// each other every minute are 17,000 Pings and as many Pongs a second.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub heartbeat: Duration,
     /// Threads of the load; by default one for each core, since one alone can keep half of a core from its shard.
     #[arg(long)]
     pub client_threads: Option<u16>,
@@ -375,6 +379,9 @@ pub struct MemoryArgs {
     /// Quiet time before each reading: pools and receives have settled by then.
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub settle: Duration,
+    /// Fail unless the gateway's own ledger says what was measured a connection, within so many per cent.
+    #[arg(long, value_name = "PER_CENT")]
+    pub ledger_within: Option<f64>,
     /// Connections a second while they are made.
     #[arg(long, default_value_t = 1_000.0)]
     pub connect_rate: f64,
@@ -398,8 +405,14 @@ pub struct SoakArgs {
     /// Kill the gateway (SIGKILL) and start it again this often; never by default.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub kill_every: Option<Duration>,
-    /// Descriptors of the gateway may grow by so many over the run.
-    #[arg(long, default_value_t = 16)]
+    /// Connections; without it, two for each of --pairs. Half of them are pairs that talk to each other.
+    #[arg(long)]
+    pub connections: Option<u32>,
+    /// Fail unless the gateway's own ledger says what was measured, within so many per cent of it and 32 MiB.
+    #[arg(long, value_name = "PER_CENT")]
+    pub ledger_within: Option<f64>,
+    /// Descriptors of the gateway may grow by so many over the run: its tables' files are among them.
+    #[arg(long, default_value_t = 64)]
     pub descriptors_growth_max: u64,
     /// Private memory of the gateway may grow by 64 MiB and so many bytes a message in the second half of the run: what
     /// it must remember of a message, in its tables' memory too.

@@ -142,6 +142,8 @@ pub struct TrafficPlan {
     pub drain: Duration,
     /// How long the acknowledgement of a sender's own copy may wait for a Send to ride on.
     pub own_ack_delay: Duration,
+    /// Silence after which either side asks for life; zero: the server's default.
+    pub heartbeat: Duration,
     /// Threads of the load.
     pub threads: u16,
     /// Connections on their way at the same time, in each thread.
@@ -181,6 +183,7 @@ impl TrafficPlan {
             span,
             drain: args.drain,
             own_ack_delay: args.own_ack_delay,
+            heartbeat: args.heartbeat,
             threads,
             connecting: args.connecting,
             connect_rate: args.connect_rate,

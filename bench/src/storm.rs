@@ -90,6 +90,7 @@ fn blow(
         payload_bytes: PAYLOAD_BYTES_MIN,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,
+        heartbeat: Duration::ZERO,
         durability: durability(server.durability),
         fresh: false,
         connecting: CONNECTING,

@@ -19,7 +19,7 @@ const TLS_BYTES: u64 = 3_760;
 /// Looks in which the ledger has seen every connection once: a minute of them.
 const SURVEY_ROUNDS: usize = 600;
 /// Places that one look of the ledger takes at least.
-const SURVEY_MIN: usize = 64;
+const SURVEY_MIN: usize = 512;
 
 /// What carries the bytes.
 pub(crate) enum Transport {
@@ -105,9 +105,9 @@ impl ConnState {
         ConnId(self.conn.to_bits())
     }
 
-    /// Memory of its own, in bytes; without TLS.
-    fn bytes(&self) -> u64 {
-        block_bytes(size_of::<Self>()) + self.framing.bytes() + block_bytes(self.pending.capacity())
+    /// Memory that it owns elsewhere, in bytes; without TLS.
+    fn owned_bytes(&self) -> u64 {
+        self.framing.bytes() + block_bytes(self.pending.capacity())
     }
 
     /// The frame limit in force.
@@ -213,7 +213,7 @@ impl ConnTable {
         let places: usize = self.rings.iter().map(|ring| ring.states.len()).sum();
         let mut sum = 0;
         let next = self.walk(self.survey.next, (places / SURVEY_ROUNDS).max(SURVEY_MIN), |state| {
-            sum += state.bytes();
+            sum += state.owned_bytes();
             true
         });
         let survey = &mut self.survey;
@@ -224,7 +224,8 @@ impl ConnTable {
         }
         let place = size_of::<Option<Box<ConnState>>>() + size_of::<TokenMark>();
         let bytes = |count: usize, each: u64| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(each);
-        (bytes(places * place, 1) + survey.last, bytes(self.tls, TLS_BYTES))
+        let states = bytes(self.count, block_bytes(size_of::<ConnState>()));
+        (bytes(places * place, 1) + states + survey.last, bytes(self.tls, TLS_BYTES))
     }
 
     /// Shows connections from a place on, until `show` says false or `places_max` places were looked at. The place behind

@@ -50,6 +50,8 @@ pub(crate) struct Pool {
     tail: Cell<u16>,
     /// Buffers in leases.
     lent: Cell<u16>,
+    /// Buffers that were ever filled; the kernel takes them in the order of their numbers at first.
+    touched: Cell<u16>,
 }
 
 impl fmt::Debug for Pool {
@@ -66,8 +68,15 @@ impl Pool {
     pub(crate) fn new(buffers: u16, buffer_bytes: u32) -> io::Result<Rc<Self>> {
         let entries = Mapping::new(usize::from(buffers) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(buffers) * buffer_bytes as usize)?;
-        let pool =
-            Self { entries, memory, buffers, buffer_bytes, tail: Cell::new(0), lent: Cell::new(buffers) };
+        let pool = Self {
+            entries,
+            memory,
+            buffers,
+            buffer_bytes,
+            tail: Cell::new(0),
+            lent: Cell::new(buffers),
+            touched: Cell::new(0),
+        };
         for id in 0..buffers {
             pool.give_back(id);
         }
@@ -79,9 +88,9 @@ impl Pool {
         self.entries.start.as_ptr().addr() as u64
     }
 
-    /// Bytes of all buffers and of their ring.
+    /// Bytes of the buffers that were ever filled, and of their ring.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.bytes + self.memory.bytes
+        self.entries.bytes + usize::from(self.touched.get()) * self.buffer_bytes as usize
     }
 
     pub(crate) fn buffers(&self) -> u16 {
@@ -102,6 +111,7 @@ impl Pool {
             self.buffer_bytes
         );
         self.lent.set(self.lent.get() + 1);
+        self.touched.set(self.touched.get().max(id + 1));
         Lease { pool: Rc::clone(self), id, len }
     }
 

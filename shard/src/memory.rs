@@ -1,10 +1,10 @@
 //! What a shard's state takes in memory, by what it is for.
 //!
 //! Slabs and tables are counted from their lengths. What single values own elsewhere (entries of inboxes, waiting messages, long
-//! ids) is found by a survey that looks at a part of them each second.
+//! ids) is found by a survey that looks at a part of them each time that it is asked.
 //!
 //! Invariants
-//! - Counting changes nothing and has no effects. A figure of the survey is at most [`SURVEY_ROUNDS`] seconds older than the others.
+//! - Counting changes nothing else and has no effects. What the survey says is of the last round that was complete.
 //! - An envelope that several hold is shared evenly among them, so that the sum has it once.
 
 use crate::arena::{Arena, Keyed};
@@ -19,10 +19,10 @@ use crate::user::{Content, Device, Hole, Item, Rare, User, Work};
 use iris_protocol::Envelope;
 use std::sync::Arc;
 
-/// Seconds in which everything is looked at once.
-const SURVEY_ROUNDS: u32 = 60;
-/// Values of each kind looked at in a round at least.
-const SURVEY_MIN: u32 = 64;
+/// Questions after which everything was looked at once: a minute's, for a driver that asks ten times a second.
+const SURVEY_ROUNDS: u32 = 600;
+/// Values of each kind looked at each time at least: some 50 us of them all.
+const SURVEY_MIN: u32 = 512;
 /// Bytes of a text that its id holds itself; a longer one is a block of its own.
 const ID_INLINE_BYTES: usize = 23;
 /// Counts in front of what is shared.
@@ -97,8 +97,9 @@ pub(crate) struct Survey {
 }
 
 impl Shard {
-    /// What the state takes in memory.
-    pub fn memory(&self) -> Memory {
+    /// What the state takes in memory. Goes on with the survey.
+    pub fn memory(&mut self) -> Memory {
+        self.take_survey();
         let survey = &self.survey;
         let routes = self.channels.bytes() + self.conversations.bytes() + self.recipients.bytes();
         Memory {
@@ -113,8 +114,7 @@ impl Shard {
         }
     }
 
-    /// Goes on with the survey.
-    pub(crate) fn take_survey(&mut self) {
+    fn take_survey(&mut self) {
         let survey = &mut self.survey;
         survey.sessions.walk(&self.sessions, of_session);
         survey.users.walk(&self.users, of_user);

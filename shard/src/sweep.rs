@@ -56,7 +56,6 @@ impl Shard {
         self.sweep_users();
         self.sweep_conversations();
         self.sweep_recipients();
-        self.take_survey();
         self.expiry_tick();
     }
 

@@ -144,9 +144,9 @@ impl<T: Tables> StorageEngine<T> {
         self.merger.bytes()
     }
 
-    /// Memory of the tables' engine and of what waits for the next fill, in bytes.
+    /// Memory of the tables' engine and of the merger, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let merged = u64::try_from(self.merger.bytes()).unwrap_or(u64::MAX);
+        let merged = u64::try_from(self.merger.memory_bytes()).unwrap_or(u64::MAX);
         self.tables.memory_bytes().saturating_add(merged)
     }
 

@@ -177,6 +177,20 @@ impl Merger {
         self.arena.len().saturating_add(self.record_bytes)
     }
 
+    /// Memory of everything here, in bytes: what waits, and room that is kept for what comes next.
+    pub fn memory_bytes(&self) -> usize {
+        let kept = [
+            self.arena.capacity(),
+            self.rows.capacity().saturating_mul(size_of::<Row>()),
+            self.vacant.capacity().saturating_mul(size_of::<u32>()),
+            self.floors.capacity().saturating_mul(size_of::<(FloorRow, bool)>()),
+            self.index.allocation_size(),
+            self.touched.allocation_size(),
+            self.record_bytes,
+        ];
+        kept.into_iter().fold(0, usize::saturating_add)
+    }
+
     /// What was merged since the start.
     pub fn counters(&self) -> MergeCounters {
         self.counters

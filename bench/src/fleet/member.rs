@@ -65,6 +65,7 @@ impl Member {
             ack_every: u32::MAX,
             ack_delay: NEVER,
             own_ack_delay: plan.own_ack_delay,
+            heartbeat: plan.heartbeat,
             jitter_seed: u64::from(id.0),
             outbox_max: usize::MAX,
             backoff: plan.backoff,

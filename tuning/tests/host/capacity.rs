@@ -2,7 +2,7 @@
 
 use crate::sysroot::{Sysroot, plan};
 use iris_tuning::capacity::{FILES_OF_OTHERS, bytes_per_connection};
-use iris_tuning::{Capacity, Host, Plan, capacity};
+use iris_tuning::{Capacity, Host, Plan, available_bytes, capacity};
 use std::process::{Command, Output};
 
 fn first(host: &Host, plan: &Plan) -> (u64, String) {
@@ -62,6 +62,27 @@ fn memory_is_what_the_tightest_group_leaves() {
         assert_eq!(connections, 600_000_000 / bytes_per_connection(), "{groups}");
         assert!(by.contains("memory"), "{by}");
     }
+}
+
+/// Seen to fail when: `used` is taken whole, the caches of files with it.
+#[test]
+fn a_group_has_room_where_files_are_cached() {
+    let sysroot = Sysroot::healthy();
+    sysroot.put("proc/self/cgroup", "0::/a");
+    sysroot.put("sys/fs/cgroup/a/memory.max", "1000000000");
+    sysroot.put("sys/fs/cgroup/a/memory.current", "900000000");
+    sysroot.put("sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_file 300000000\nactive_file 200000000\nslab 9\n");
+    assert_eq!(available_bytes(&sysroot.host()).unwrap(), 600_000_000);
+}
+
+/// Seen to fail when: MemAvailable is believed.
+#[test]
+fn inodes_of_open_sockets_are_no_room() {
+    let sysroot = Sysroot::healthy();
+    let meminfo = "MemTotal: 90000 kB\nMemFree: 1000 kB\nMemAvailable: 9000 kB\nActive: 1 kB\n\
+                   Active(file): 2000 kB\nInactive(file): 3000 kB\n";
+    sysroot.put("proc/meminfo", meminfo);
+    assert_eq!(available_bytes(&sysroot.host()).unwrap(), 6_000 * 1024);
 }
 
 /// Seen to fail when: the sentence leaves out the second bound below the plan.

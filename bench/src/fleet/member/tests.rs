@@ -30,6 +30,7 @@ fn world() -> World {
         payload_bytes: 64,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,
+        heartbeat: Duration::ZERO,
         durability: Durability::Os,
         fresh: true,
         connecting: 1,
