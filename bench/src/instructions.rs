@@ -4,7 +4,8 @@
 //! ticks, ends of connections - cancels in the slope between them. Each thread of the gateway is counted apart.
 //!
 //! Invariants
-//! - Rates are so low that a message is alone in its ticks: how many share one would depend on the machine.
+//! - Rates are so low that a message is alone in its ticks, and so high that what a record waits for comes with the next message: how
+//!   many share a tick or a record would depend on the machine.
 //! - A sender acknowledges its own copy alone: whether it can ride on the next Send would depend on the rate.
 //! - A run that lost, doubled or refused a message fails.
 

@@ -368,17 +368,17 @@ pub struct RateArgs {
 /// `instructions`.
 #[derive(Clone, Debug, Args)]
 pub struct InstructionsArgs {
-    /// Messages a second of the slow load.
-    #[arg(long, default_value_t = 10.0)]
+    /// Messages a second of the slow load; what a record waits for must still come with the next message.
+    #[arg(long, default_value_t = 30.0)]
     pub slow: f64,
     /// Messages a second of the fast load; each must still be alone in its ticks.
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 80.0)]
     pub fast: f64,
     /// How long each load lasts.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "8s", value_parser = duration)]
     pub duration: Duration,
     /// Pairs of a slow and a fast load; the median counts.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     pub rounds: u32,
     /// The gateway; one shard unless said otherwise.
     #[command(flatten)]

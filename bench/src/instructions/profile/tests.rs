@@ -43,7 +43,7 @@ totals: 990
 
 /// Instructions are the totals; allocations are counted once, where the allocator is entered, and named by who is behind the
 /// library.
-/// Seen to fail when: calls from inside the allocator are counted too (9 for 7), or `PASSED_ON` is empty.
+/// Seen to fail when: calls from inside the allocator are counted too (9 for 7).
 #[test]
 fn allocations_are_counted_where_the_allocator_is_entered() {
     let (thread, work) = read(CORE).unwrap();
@@ -57,7 +57,7 @@ fn allocations_are_counted_where_the_allocator_is_entered() {
 }
 
 /// A thread is known by what it runs; a core's also enters the storage thread's code.
-/// Seen to fail when: the first match decides and the worker's name is cut to its module.
+/// Seen to fail when: the worker's name is cut to its module, and a core's no longer wins.
 #[test]
 fn threads_are_known_by_what_they_run() {
     let thread = |functions: &[&str]| {
@@ -81,7 +81,7 @@ fn a_profile_without_totals_is_none() {
 }
 
 /// Memory that C and C++ ask for counts as well, and is named by the function that asks.
-/// Seen to fail when: `operator new` is not in the list, or `malloc` below it counts again.
+/// Seen to fail when: `malloc` below `operator new` counts again.
 #[test]
 fn allocations_of_other_languages_count() {
     let text = "fn=rocksdb::MemTable::Add\n1 1\ncfn=operator new(unsigned long)\ncalls=4 0\n1 8\n\
