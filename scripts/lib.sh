@@ -35,6 +35,7 @@ need_packages() {
     command -v npm >/dev/null || missing+=(npm)
   fi
   [[ " $* " != *" chromium "* ]] || command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+  [[ " $* " != *" valgrind "* ]] || command -v vgdb >/dev/null || missing+=(valgrind)
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "please install: ${missing[*]}"
   say "installing ${missing[*]}"

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - A condition on a key that a report does not have fails: a gate that measures nothing must not pass.
+//! - So does a file of conditions that has none for the report.
 
 use crate::error::BenchError;
 use crate::options::CompareArgs;
@@ -18,8 +19,11 @@ use std::time::Duration;
 /// # Errors
 /// A report cannot be read, a condition is not one, or [`BenchError::Verdict`] if one holds.
 pub fn run(args: &CompareArgs) -> Result<(), BenchError> {
-    let conditions: Vec<Condition> =
+    let mut conditions: Vec<Condition> =
         args.fail_if.iter().map(|text| text.parse().map_err(BenchError::Usage)).collect::<Result<_, _>>()?;
+    if let Some(file) = &args.conditions {
+        conditions.extend(conditions_of(file, &args.base)?);
+    }
     let (base, next) = (load(&args.base)?, load(&args.next)?);
     let mut report = Report::new("compare");
     for (key, value) in &next {
@@ -40,11 +44,34 @@ fn load(path: &Path) -> Result<Map<String, Value>, BenchError> {
     serde_json::from_str(&text).map_err(|error| wrong(format!("no report: {error}")))
 }
 
+/// The conditions for the report to compare with, known by its file's name.
+fn conditions_of(file: &Path, base: &Path) -> Result<Vec<Condition>, BenchError> {
+    let wrong = |problem: String| BenchError::Input { path: file.to_owned(), problem };
+    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let all = conditions(&text).map_err(wrong)?;
+    let name = base.file_stem().unwrap_or_default().to_string_lossy();
+    let own: Vec<Condition> =
+        all.into_iter().filter(|(report, _)| *report == name).map(|(_, condition)| condition).collect();
+    if own.is_empty() { Err(wrong(format!("no condition for {name}"))) } else { Ok(own) }
+}
+
+/// Reads lines of a report's name and a condition; `#` begins a comment.
+fn conditions(text: &str) -> Result<Vec<(String, Condition)>, String> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let read = |line: &str| {
+        let (report, condition) =
+            line.split_once(char::is_whitespace).ok_or_else(|| format!("{line:?} has no condition"))?;
+        Ok((report.to_owned(), condition.parse()?))
+    };
+    lines.filter(|line| !line.is_empty()).map(read).collect()
+}
+
 /// What a value may not exceed or fall below.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Limit {
     Value(f64),
     TimesBase(f64),
+    MoreThanBase(f64),
 }
 
 /// A condition under which the comparison fails.
@@ -59,14 +86,21 @@ impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is no condition, such as delivery.p99_us>1.1x or rate.held<0.95x or lost>0");
+        let wrong = || {
+            format!(
+                "{text:?} is no condition, such as ratio.cpu>1.1x, rate.held<0.95x, allocations>+0.5 or lost>0"
+            )
+        };
         let at = text.find(['>', '<']).ok_or_else(wrong)?;
         let (key, rest) = text.split_at(at);
         let (above, limit) = (rest.starts_with('>'), rest[1..].trim());
         let (number, times) = limit.strip_suffix('x').map_or((limit, false), |number| (number, true));
         let number: f64 = number.trim().parse().map_err(|_| wrong())?;
-        let limit = if times { Limit::TimesBase(number) } else { Limit::Value(number) };
+        let limit = match (times, limit.starts_with('+')) {
+            (true, _) => Limit::TimesBase(number),
+            (false, true) => Limit::MoreThanBase(number),
+            (false, false) => Limit::Value(number),
+        };
         let key = key.trim().to_owned();
         if key.is_empty() { Err(wrong()) } else { Ok(Self { key, above, limit }) }
     }
@@ -79,12 +113,14 @@ impl Condition {
         let Some(value) = next.get(key).and_then(Value::as_f64) else {
             return Some(format!("{key} is not in the report that is judged"));
         };
-        let limit = match self.limit {
-            Limit::Value(limit) => limit,
-            Limit::TimesBase(factor) => match base.get(key).and_then(Value::as_f64) {
-                Some(before) => before * factor,
-                None => return Some(format!("{key} is not in the report to compare with")),
-            },
+        let before = base.get(key).and_then(Value::as_f64);
+        let limit = match (self.limit, before) {
+            (Limit::Value(limit), _) => limit,
+            (Limit::TimesBase(factor), Some(before)) => before * factor,
+            (Limit::MoreThanBase(more), Some(before)) => before + more,
+            (Limit::TimesBase(_) | Limit::MoreThanBase(_), None) => {
+                return Some(format!("{key} is not in the report to compare with"));
+            }
         };
         let failed = if self.above { value > limit } else { value < limit };
         let relation = if self.above { "above" } else { "below" };
@@ -93,46 +129,4 @@ impl Condition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(text: &str) -> Map<String, Value> {
-        serde_json::from_str(text).unwrap()
-    }
-
-    fn complaint(condition: &str) -> Option<String> {
-        let base = report(r#"{"delivery.p99_us":100.0,"rate.held":30000,"lost":0}"#);
-        let next = report(r#"{"delivery.p99_us":111.0,"rate.held":29000,"lost":0,"text":"5"}"#);
-        condition.parse::<Condition>().unwrap().complaint(&base, &next)
-    }
-
-    /// Limits are absolute or relative to the base, from above or from below.
-    /// Seen to fail when: `1.1x` is read as 1.1.
-    #[test]
-    fn conditions_are_judged_against_the_base() {
-        assert!(complaint("delivery.p99_us>1.1x").is_some());
-        assert_eq!(complaint("delivery.p99_us>1.2x"), None);
-        assert_eq!(complaint("delivery.p99_us > 112"), None);
-        assert!(complaint("rate.held<0.97x").is_some());
-        assert_eq!(complaint("rate.held<0.95x"), None);
-        assert_eq!(complaint("lost>0"), None);
-    }
-
-    /// A key that is missing, or is no number, fails.
-    /// Seen to fail when: a missing key is skipped.
-    #[test]
-    fn a_missing_figure_fails() {
-        assert!(complaint("ack.p99_us>5").is_some());
-        assert!(complaint("text>5").is_some());
-        assert!(complaint("text>2x").is_some());
-    }
-
-    /// What is no condition is refused.
-    /// Seen to fail when: a missing number is taken for 0.
-    #[test]
-    fn nonsense_is_refused() {
-        for text in ["", "p99", ">5", "p99>", "p99>fast", "p99>1.1y"] {
-            assert!(text.parse::<Condition>().is_err(), "{text}");
-        }
-    }
-}
+mod tests;

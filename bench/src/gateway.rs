@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,6 +68,8 @@ pub struct GatewayPlan {
     pub durability: DurabilityArg,
     pools: Pools,
     address_limits: bool,
+    /// Another program and its words, which start the gateway; none as a rule.
+    below: Vec<OsString>,
     running: Option<Running>,
 }
 
@@ -143,6 +146,7 @@ impl GatewayPlan {
             durability: args.durability,
             pools: Pools::AsShipped,
             address_limits: false,
+            below: Vec::new(),
             running,
         })
     }
@@ -177,6 +181,13 @@ impl GatewayPlan {
     #[must_use]
     pub fn without_token_cache(mut self) -> Self {
         self.pools = Pools::NoTokens;
+        self
+    }
+
+    /// Started by another program, whose words come before the gateway's own.
+    #[must_use]
+    pub fn below(mut self, words: Vec<OsString>) -> Self {
+        self.below = words;
         self
     }
 
@@ -453,8 +464,9 @@ fn launch(
     let log_path = directory.join(LOG_FILE);
     let log = fs::OpenOptions::new().create(true).append(true).open(&log_path);
     let log = log.map_err(BenchError::io(log_path.display().to_string()))?;
-    let mut command = Command::new(&plan.program);
-    command.arg("serve").arg("--config").arg(&config);
+    let mut words = plan.below.iter().map(OsString::as_os_str).chain([plan.program.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg("serve").arg("--config").arg(&config);
     if !plan.transport.tls {
         command.arg("--insecure-plaintext");
     }

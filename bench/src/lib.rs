@@ -26,6 +26,7 @@ pub mod hiccup;
 pub mod histogram;
 pub mod host;
 pub mod hostile;
+pub mod instructions;
 pub mod latency;
 pub mod ledger;
 pub mod links;

@@ -29,6 +29,8 @@ pub enum Command {
         #[command(subcommand)]
         floor: FloorCommand,
     },
+    /// Instructions and allocations of a message, counted by valgrind's callgrind: no clock is involved.
+    Instructions(InstructionsArgs),
     /// Memory of an idle connection: slope of the gateway's Private_Dirty.
     Memory(MemoryArgs),
     /// Highest rate that is held without a growing backlog, by bisection.
@@ -367,6 +369,29 @@ pub struct RateArgs {
     pub output: OutputArgs,
 }
 
+/// `instructions`.
+#[derive(Clone, Debug, Args)]
+pub struct InstructionsArgs {
+    /// Messages a second of the slow load; what a record waits for must still come with the next message.
+    #[arg(long, default_value_t = 30.0)]
+    pub slow: f64,
+    /// Messages a second of the fast load; each must still be alone in its ticks.
+    #[arg(long, default_value_t = 80.0)]
+    pub fast: f64,
+    /// How long each load lasts.
+    #[arg(long, default_value = "8s", value_parser = duration)]
+    pub duration: Duration,
+    /// Pairs of a slow and a fast load; the median counts.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u32,
+    /// The gateway; one shard unless said otherwise.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// `memory`.
 #[derive(Clone, Debug, Args)]
 pub struct MemoryArgs {
@@ -521,9 +546,14 @@ pub struct CompareArgs {
     pub base: PathBuf,
     /// The report that is judged.
     pub next: PathBuf,
-    /// A condition that fails the comparison, such as `delivery.p99_us>1.1x` or `lost>0`; may be given repeatedly.
+    /// A condition that fails the comparison, such as `ratio.cpu>1.1x` (times BASE's),
+    /// `allocations>+0.5` (BASE's and so much more) or `lost>0`; may be given repeatedly.
     #[arg(long = "fail-if", value_name = "KEY>LIMIT")]
     pub fail_if: Vec<String>,
+    /// More conditions, one a line, each behind the name of the report that it is for: the name of BASE's file
+    /// without its ending.
+    #[arg(long, value_name = "FILE")]
+    pub conditions: Option<PathBuf>,
     /// Where and how to report.
     #[command(flatten)]
     pub output: OutputArgs,

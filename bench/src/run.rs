@@ -10,7 +10,7 @@ use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKi
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
 use crate::report::Report;
-use crate::{compare, handshakes, hostile, latency, memory, rate, soak, storm};
+use crate::{compare, handshakes, hostile, instructions, latency, memory, rate, soak, storm};
 use std::time::Duration;
 
 /// Runs a command.
@@ -22,6 +22,7 @@ pub fn run(options: Options) -> Result<(), BenchError> {
         Command::Floor { floor } => floor_command(floor),
         Command::ServeFloor(args) => floor::server::serve(&args),
         Command::Latency(args) => latency::run(&args),
+        Command::Instructions(args) => instructions::run(&args),
         Command::Memory(args) => memory::run(&args),
         Command::Rate(args) => rate::run(&args),
         Command::Soak(args) => soak::run(&args),

@@ -282,6 +282,7 @@ fn load(breach: Breach, drain: Duration) -> Driven {
         span,
         drain,
         own_ack_delay: Duration::ZERO,
+        heartbeat: Duration::ZERO,
         threads: 2,
         connecting: 4,
         connect_rate: 1_000.0,

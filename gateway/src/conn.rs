@@ -105,6 +105,10 @@ impl ConnState {
         ConnId(self.conn.to_bits())
     }
 
+    fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
+    }
+
     /// Memory that it owns elsewhere, in bytes; without TLS.
     fn owned_bytes(&self) -> u64 {
         self.framing.bytes() + block_bytes(self.pending.capacity())
@@ -161,7 +165,7 @@ impl ConnTable {
             places.states.resize_with(index + 1, || None);
             places.marks.resize(index + 1, TokenMark::default());
         }
-        self.tls += usize::from(matches!(state.transport, Transport::Tls(_)));
+        self.tls += usize::from(state.is_tls());
         let old = places.states[index].replace(Box::new(state));
         assert!(old.is_none(), "connection slot {ring}/{index} is used twice");
         places.marks[index] = TokenMark::default();
@@ -203,8 +207,7 @@ impl ConnTable {
         let (ring, index) = conn.place();
         let state = self.rings.get_mut(ring)?.states.get_mut(index)?.take();
         self.count -= usize::from(state.is_some());
-        let is_tls = |state: &Box<ConnState>| matches!(state.transport, Transport::Tls(_));
-        self.tls -= usize::from(state.as_ref().is_some_and(is_tls));
+        self.tls -= usize::from(state.as_deref().is_some_and(ConnState::is_tls));
         state
     }
 

@@ -208,13 +208,10 @@ fn gather(remote: &Remote) -> Result<Seen, RemoteError> {
         Err(RemoteError::Refused { .. }) => Ok(Value::Null),
         outcome => outcome,
     };
-    let shards = match &figures("/api/v1/shards")?["shards"] {
-        Value::Null => json!([]),
-        shards => shards.clone(),
-    };
+    let shards = figures("/api/v1/shards")?["shards"].as_array().cloned().unwrap_or_default();
     let memory = figures("/api/v1/memory")?;
     let checks = ready.text.lines().map(str::to_owned).collect();
-    Ok(Seen { is_ready: ready.status == 200, checks, shards, memory })
+    Ok(Seen { is_ready: ready.status == 200, checks, shards: Value::Array(shards), memory })
 }
 
 /// Ready or not, and the figures of each core: [`ExitStatus::Failed`] if it is not ready.

@@ -160,7 +160,8 @@ fn cgroup_room(host: &Host, line: &str) -> Option<u64> {
         .filter_map(|group| {
             let path = |name: &str| format!("{base}/{group}/{name}");
             let limit = host.number(&path(limit)).ok()?;
-            let used = host.number(&path(used)).unwrap_or(0).saturating_sub(file_bytes(host, &path("memory.stat")));
+            let used =
+                host.number(&path(used)).unwrap_or(0).saturating_sub(file_bytes(host, &path("memory.stat")));
             Some(limit.saturating_sub(used))
         })
         .min()
@@ -169,7 +170,8 @@ fn cgroup_room(host: &Host, line: &str) -> Option<u64> {
 /// What of a group's memory caches files, and makes room when it is needed; 0 if the group does not tell.
 fn file_bytes(host: &Host, stat: &str) -> u64 {
     let text = host.text(stat).unwrap_or_default();
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let value =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     ["active_file ", "inactive_file "].into_iter().filter_map(value).sum()
 }
 

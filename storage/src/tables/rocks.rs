@@ -99,12 +99,13 @@ impl RocksTables {
 
 impl Tables for RocksTables {
     fn memory_bytes(&self) -> u64 {
-        let of_table = |table| {
-            // What cannot be read is left out: this is for people to look at.
-            let read = |name| self.property(table, name).unwrap_or(0);
-            read(properties::SIZE_ALL_MEM_TABLES) + read(properties::ESTIMATE_TABLE_READERS_MEM)
-        };
-        Table::ALL.into_iter().map(of_table).sum::<u64>() + self.cache.bytes()
+        // What cannot be read is left out: this is for people to look at.
+        let read = |table, name| self.property(table, name).unwrap_or(0);
+        let parts = Table::ALL.into_iter().flat_map(|table| {
+            [properties::SIZE_ALL_MEM_TABLES, properties::ESTIMATE_TABLE_READERS_MEM]
+                .map(|name| read(table, name))
+        });
+        parts.fold(self.cache.bytes(), u64::saturating_add)
     }
 
     fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {

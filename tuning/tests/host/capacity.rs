@@ -71,7 +71,10 @@ fn a_group_has_room_where_files_are_cached() {
     sysroot.put("proc/self/cgroup", "0::/a");
     sysroot.put("sys/fs/cgroup/a/memory.max", "1000000000");
     sysroot.put("sys/fs/cgroup/a/memory.current", "900000000");
-    sysroot.put("sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_file 300000000\nactive_file 200000000\nslab 9\n");
+    sysroot.put(
+        "sys/fs/cgroup/a/memory.stat",
+        "anon 7\ninactive_file 300000000\nactive_file 200000000\nslab 9\n",
+    );
     assert_eq!(available_bytes(&sysroot.host()).unwrap(), 600_000_000);
 }
 

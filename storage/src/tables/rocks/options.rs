@@ -57,7 +57,7 @@ impl CacheShare {
     /// Bytes of cached blocks, shared evenly among the open databases.
     pub(super) fn bytes(&self) -> u64 {
         let usage = u64::try_from(self.cache.get_usage()).unwrap_or(u64::MAX);
-        usage / self.databases.load(Ordering::Relaxed).max(1)
+        usage.checked_div(self.databases.load(Ordering::Relaxed)).unwrap_or(usage)
     }
 }
 
