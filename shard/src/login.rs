@@ -113,6 +113,7 @@ impl Shard {
             owes_gap: named.is_some_and(|named| named > Offset::NONE)
                 && !mutant::is_on(Mutant::RelinkedUntold),
             is_durable: false,
+            is_claiming: false,
             is_dirty: true,
         })
     }
@@ -150,6 +151,7 @@ impl Shard {
         if device.detached {
             // It holds no entries: it starts where a new device would.
             device.detached = false;
+            device.is_claiming = !was_claimed;
             device.owes_gap = !mutant::is_on(Mutant::DetachedUntold);
             device.is_dirty = true;
             device.cursor = device.cursor.max(fresh_start);
@@ -164,11 +166,14 @@ impl Shard {
             device.is_dirty = true;
         }
         device.sent_through = device.sent_through.max(start);
-        let is_durable = device.is_durable;
+        // Rule: devices (who claims an inbox that nobody held waits until what the last holder had removed is on the disk: it would
+        // be read from the tables)
+        let is_ready = device.is_durable && !device.is_claiming;
         self.sessions[index].position = start;
         let was_detached = device.owes_gap;
+        let linked_now = !device.is_durable;
         if let Some(arrival) = &mut self.sessions[index].arrival {
-            arrival.linked_now = !is_durable;
+            arrival.linked_now = linked_now;
             arrival.was_detached = was_detached;
         }
         self.see_device(user, place);
@@ -176,11 +181,7 @@ impl Shard {
         if is_jump {
             self.purge(user);
         }
-        if !was_claimed && is_durable {
-            // Its inbox is claimed again. A new device is judged when its row is durable.
-            self.judge_user(user);
-        }
-        if is_durable || mutant::is_on(Mutant::LinkNotDurable) {
+        if is_ready || mutant::is_on(Mutant::LinkNotDurable) {
             self.list_user(user);
             return self.welcome(index);
         }
@@ -209,7 +210,8 @@ impl Shard {
         };
         if let Some(index) = waits(self) {
             let place = self.sessions[index].place;
-            self.users[user].device_mut(place).is_durable = true;
+            let device = self.users[user].device_mut(place);
+            (device.is_durable, device.is_claiming) = (true, false);
         }
         // Without its connection the device is linked all the same: its next login stores the row once more.
         self.judge_user(user);

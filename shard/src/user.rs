@@ -40,6 +40,8 @@ pub(crate) struct Device {
     pub(crate) owes_gap: bool,
     /// Its row is durable: it may be welcomed.
     pub(crate) is_durable: bool,
+    /// Nobody held entries when it came back: it is welcomed once everything stored before is durable.
+    pub(crate) is_claiming: bool,
     /// The row in the tables is older than this.
     pub(crate) is_dirty: bool,
 }

@@ -94,3 +94,26 @@ fn f_85_rows_that_a_stop_left_put_no_device_behind() {
 fn f_85_a_late_hello_stops_no_device() {
     hold(8..9, &Plan::default());
 }
+
+/// Proves: G-SIM-1 (a failure that was found is run again), G-GAP-1
+/// The last device that held entries acknowledged them and was unlinked, and a detached one claimed the inbox before that was on the
+/// disk: it was sent rows that were on their way out, with holes; in the second and third history its acknowledgements removed them a
+/// second time, and the process ended.
+/// Seen to fail when: `resume` lets `is_claiming` be false.
+#[test]
+fn f_85_who_claims_an_inbox_reads_nothing_that_its_last_holder_removed() {
+    for seed in [9501, 11_933, 14_317] {
+        hold(seed..seed + 1, &Plan::default());
+    }
+}
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// No bug of the shard: a Hello that was never served counted as an acknowledgement of what it named, and an older one of the same device,
+/// which came behind it, was sent that.
+/// Seen to fail when: `Wires::logged_in` counts what a Hello names.
+#[test]
+fn f_85_a_hello_that_is_not_served_acknowledges_nothing() {
+    for seed in [9313, 10_345] {
+        hold(seed..seed + 1, &Plan::default());
+    }
+}

@@ -468,3 +468,48 @@ fn a_device_that_acks_for_a_month_on_one_connection_is_not_silent() {
     assert!(world.clients[1].gaps.is_empty(), "{:?}", world.clients[1].gaps);
     assert_eq!(world.clients[1].payloads().last().unwrap(), "after the stop");
 }
+
+/// Proves: G-GAP-1 (no hole without a word), G-INBOX-1 (each row is removed once)
+/// The last device that held entries acknowledged them and was unlinked, and a detached one came before that was on the disk: it was
+/// sent rows that were on their way out, with holes, and its acknowledgements removed them a second time.
+/// Seen to fail when: `resume` lets `is_claiming` be false.
+#[test]
+fn a_detached_device_that_claims_the_inbox_reads_nothing_that_was_removed() {
+    let limits = Limits { detach: DAY, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let [bob, phone, laptop] = [("bob", "phone"), ("alice", "phone"), ("alice", "laptop")]
+        .map(|(user, device)| world.online(user, device));
+    world.send(bob, "alice", "before");
+    world.settle();
+    world.disconnect(laptop);
+    world.jump(DAY + DAY / 24);
+    world.connect(bob);
+    world.connect(phone);
+    world.clients[phone].acks = false;
+    for number in 0..5 {
+        world.send(bob, "alice", &format!("{number}"));
+        world.settle();
+    }
+    // Out of memory: the rows are in the tables alone. The phone names no offset, which would acknowledge them.
+    world.crash();
+    world.clients[phone].resumes = false;
+    world.connect(bob);
+    world.connect(phone);
+    world.settle();
+    world.hold_stores = true;
+    let third = world.clients[phone].offsets.iter().rev().nth(2).copied().unwrap();
+    world.ack(phone, third);
+    let unlink = wire::Unlink { request_id: 3, device: "phone".to_owned() };
+    world.frame(phone, client_frame::Frame::Unlink(unlink));
+    world.connect(laptop);
+    world.run();
+    assert_eq!(world.clients[laptop].payloads(), ["before"], "it was sent what was removed");
+    world.hold_stores = false;
+    world.settle();
+    assert_eq!(world.rows("alice"), 0);
+    world.send(bob, "alice", "after");
+    world.settle();
+    assert_eq!(world.clients[laptop].payloads(), ["before", "3", "4", "after"]);
+    let welcome = world.clients[laptop].welcome.as_ref().unwrap();
+    assert!(!welcome.linked_now, "a device that was detached is none that was linked now");
+}

@@ -19,6 +19,8 @@ pub(super) struct Wire {
     sequences: BTreeMap<ConversationId, Sequence>,
     unacked: VecDeque<Offset>,
     is_welcomed: bool,
+    /// What its Hello named: acknowledged once it is served. A connection that ends before changes nothing.
+    named: Offset,
     /// It acknowledged what it never got.
     is_too_high: bool,
 }
@@ -83,7 +85,6 @@ impl Wires {
         let silence = self.silence(&device, now);
         let seen = self.devices.entry(device.clone()).or_default();
         (seen.silence, seen.life) = ((silence, now), now);
-        seen.acked = seen.acked.max(hello.named.unwrap_or_default());
         self.back.insert(device.clone());
         let wire = Wire {
             user: hello.user.clone(),
@@ -93,6 +94,7 @@ impl Wires {
             sequences: BTreeMap::new(),
             unacked: VecDeque::new(),
             is_welcomed: false,
+            named: hello.named.unwrap_or_default(),
             is_too_high: false,
         };
         self.open.insert(conn, wire);
@@ -104,6 +106,7 @@ impl Wires {
         wire.is_welcomed = true;
         let seen = self.devices.entry(wire.device.clone()).or_default();
         seen.shown = seen.shown.max(resumed_at);
+        seen.acked = seen.acked.max(wire.named);
         let device = wire.device.clone();
         let mut others = self.open.iter().filter(|(other, _)| **other != conn);
         let (other, _) = others.find(|(_, other)| other.is_welcomed && other.device == device)?;
