@@ -22,7 +22,7 @@ fn blocks_have_the_allocators_sizes() {
 }
 
 /// Proves: G-ADMIN-6 (a round sums up every value once, however many steps it takes, and a new round begins at nothing)
-/// Seen to fail when: the sum of a round is kept for the next one, or a part begins a place too late.
+/// Seen to fail when: the sum of a round is kept for the next one.
 #[test]
 fn a_round_of_the_survey_counts_every_value_once() {
     let mut arena = Arena::new(7);

@@ -11,8 +11,7 @@ fn memory(world: &mut World) -> Memory {
 
 /// Proves: G-ADMIN-6 (users and sessions cost what their places cost, and a message that waits in an inbox costs its payload until it is
 /// acknowledged, also while its owner still has it: it is counted once)
-/// Seen to fail when: an envelope is counted whole for each of its holders, the survey is not taken, or the arena counts
-/// places that were never used.
+/// Seen to fail when: an envelope is counted whole for each of its holders, or the survey is not taken.
 #[test]
 fn the_ledger_follows_users_sessions_and_entries() {
     const PAYLOAD: usize = 40_000;
