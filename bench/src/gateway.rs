@@ -23,7 +23,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a gateway may take to start: it writes its log segments and its ballast first.
@@ -427,16 +427,17 @@ impl Gateway {
         ServerStats::parse(&process.line(STATS_PATIENCE).ok()?)
     }
 
-    /// Ends it with SIGTERM and waits.
+    /// Ends it with SIGTERM and waits. How long that took; nothing for one that was not started here.
     ///
     /// # Errors
     /// It did not end, or not with status 0; the end of its log is in the error.
-    pub fn stop(mut self) -> Result<(), BenchError> {
-        let Some(Started { process, .. }) = self.started.as_mut() else { return Ok(()) };
+    pub fn stop(mut self) -> Result<Option<Duration>, BenchError> {
+        let Some(Started { process, .. }) = self.started.as_mut() else { return Ok(None) };
+        let since = Instant::now();
         let ended = process.signal(Signal::TERM).and_then(|()| process.wait(STOP_PATIENCE));
         let status = ended.map_err(|error| self.explain(error))?;
         if status.success() {
-            return Ok(());
+            return Ok(Some(since.elapsed()));
         }
         let problem = format!("ended with {status} after SIGTERM");
         Err(self.explain(BenchError::Child { program: "iris-gateway".to_owned(), problem }))

@@ -79,6 +79,9 @@ pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
     report.count("kills", kills);
     growth.describe(&mut report);
     ledger.describe(&mut report);
+    if let Ok(Some(took)) = &stopped {
+        report.number("server.stop_s", took.as_secs_f64());
+    }
     crate::gateway::describe(&server, &mut report);
     driven.cost.describe(&mut report);
     host::describe(&mut report);

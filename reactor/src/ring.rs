@@ -463,15 +463,39 @@ impl Ring {
     /// # Errors
     /// The number of operations that are still in the kernel; what they point to must be leaked.
     pub(crate) fn quiesce(&mut self) -> Result<(), u32> {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        // By name: to end whatever there is, the kernel looks through all that it has ended
+        // before, for each operation again, until their completions are taken.
+        let mut of_connections = 0;
+        for index in 0..self.slots.places() {
+            let pending = u32::from(self.slots.peek(index).pending);
+            if pending > 0 {
+                of_connections += pending;
+                self.stop_receive(index);
+                self.cancel_rest(index);
+            }
+        }
+        let of_others = self.in_flight.saturating_sub(of_connections);
+        self.await_debt(of_others, deadline);
         let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
         // SAFETY: the entry points to nothing.
         unsafe { self.push(cancel.user_data(Tag::of(Kind::Ignored).bits())) };
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let mut counters = Counters::default();
-        let mut taken = Vec::new();
-        while self.in_flight > 0 && Instant::now() < deadline {
+        self.await_debt(0, deadline);
+        if self.in_flight == 0 {
+            return Ok(());
+        }
+        std::mem::forget(std::mem::take(&mut self.sends));
+        std::mem::forget(std::mem::take(&mut self.addresses));
+        std::mem::forget(Rc::clone(&self.pool));
+        Err(self.in_flight)
+    }
+
+    /// Takes completions, and looks at none, until at most so many operations owe theirs, or it is too late.
+    fn await_debt(&mut self, operations: u32, deadline: Instant) {
+        let (mut counters, mut taken) = (Counters::default(), Vec::new());
+        while self.in_flight > operations && Instant::now() < deadline {
             if self.enter(Limit::After(Duration::from_millis(50)), &mut counters).is_err() {
-                break;
+                return;
             }
             self.reap(usize::MAX, &mut taken);
             for completion in taken.drain(..) {
@@ -482,13 +506,6 @@ impl Ring {
                 }
             }
         }
-        if self.in_flight == 0 {
-            return Ok(());
-        }
-        std::mem::forget(std::mem::take(&mut self.sends));
-        std::mem::forget(std::mem::take(&mut self.addresses));
-        std::mem::forget(Rc::clone(&self.pool));
-        Err(self.in_flight)
     }
 
     /// The bytes that came with a completion, whoever they were for.

@@ -179,6 +179,11 @@ impl Slots {
         self.len
     }
 
+    /// Slots that are, or were, in use: their indexes are below.
+    pub(crate) fn places(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(NONE)
+    }
+
     /// Memory of the slots that are, or were, in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.entries.len() * size_of::<Slot>()

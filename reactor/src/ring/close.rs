@@ -99,7 +99,7 @@ impl Ring {
     }
 
     /// Cancels a send or a connect that nobody will wait for.
-    fn cancel_rest(&mut self, index: u32) {
+    pub(super) fn cancel_rest(&mut self, index: u32) {
         for kind in [Kind::Send, Kind::Connect] {
             let slot = self.slots.peek(index);
             let there = if kind == Kind::Send { slot.flags.sending() } else { slot.side != NONE };
