@@ -14,7 +14,7 @@ use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_shard::{Config, MAIL_RING_MIN, Placement, Shard};
 use iris_storage::load::{BootLimits, LoadError, LoadRequest, boot_state};
-use iris_storage::op::Op;
+use iris_storage::op::{Op, Ops};
 use iris_storage::record::RecordBuilder;
 use iris_storage::tables::MemoryTables;
 use iris_storage::{LogKey, Mark, StorageEngine};
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     engine: StorageEngine<MemoryTables>,
     mark: Mark,
     tickets: u64,
-    waiting: VecDeque<(Ticket, Vec<Op>)>,
+    waiting: VecDeque<(Ticket, Ops)>,
     loads: VecDeque<(LoadId, LoadRequest)>,
 }
 
@@ -148,7 +148,7 @@ impl World {
                     };
                     self.arrives(conn, encoded_bytes(&wire::ServerFrame { frame: Some(frame) }), offset);
                 }
-                Effect::Accept { conn, accepted } => self.accepted(conn, accepted),
+                Effect::Accept { conn, acceptance } => self.accepted(conn, acceptance.to_wire()),
                 Effect::Close { conn, .. } => {
                     self.conns
                         .iter_mut()
@@ -247,7 +247,7 @@ impl World {
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now = self.now.after(std::time::Duration::from_millis(ms));
         for shard in 0..self.nodes.len() {
-            if self.nodes[shard].shard.next_deadline().is_some_and(|(at, _)| at <= self.now) {
+            if self.nodes[shard].shard.next_deadline().0 <= self.now {
                 self.input(shard, Input::Tick);
             }
         }

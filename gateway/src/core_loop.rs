@@ -219,9 +219,7 @@ impl Core {
             return Wait::Poll;
         }
         let mut until = self.next_control.max(self.parts.started);
-        if let Some((at, _)) = self.parts.shard.next_deadline() {
-            until = until.min(self.instant(at));
-        }
+        until = until.min(self.instant(self.parts.shard.next_deadline().0));
         for deadline in [self.timing.next(), self.parts.log.next_deadline()].into_iter().flatten() {
             until = until.min(deadline);
         }

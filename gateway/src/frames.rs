@@ -3,10 +3,12 @@
 //! Invariants
 //! - A length is judged before memory is taken for the frame.
 //! - Memory is held only while a frame is incomplete.
+//! - A frame that came whole is not copied.
 
 use bytes::Bytes;
-use iris_protocol::frame::{FrameError, body_length};
+use iris_protocol::frame::{FrameError, body_length, decode_client};
 use iris_protocol::limits::LENGTH_BYTES;
+use iris_protocol::wire::ClientFrame;
 
 /// The incomplete frame at the end of what a connection sent so far.
 #[derive(Debug, Default)]
@@ -14,12 +16,52 @@ pub(crate) struct FrameReader {
     partial: Vec<u8>,
 }
 
+/// The body of a frame: of the bytes that came in, or put together from several pieces.
+#[derive(Debug)]
+pub(crate) enum FrameBody<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Bytes),
+}
+
+impl FrameBody<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(body) => body,
+            Self::Owned(body) => body,
+        }
+    }
+
+    /// What a client says with it.
+    ///
+    /// # Errors
+    /// [`FrameError::Malformed`]: close the connection.
+    pub(crate) fn decode(self) -> Result<ClientFrame, FrameError> {
+        match self {
+            Self::Borrowed(body) => decode_client(body),
+            Self::Owned(body) => decode_client(body),
+        }
+    }
+}
+
+/// Bodies are compared as what they say, however they came.
+impl PartialEq for FrameBody<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for FrameBody<'_> {}
+
 impl FrameReader {
     /// The body of the next whole frame; `None` when `input` is used up. Call again until then.
     ///
     /// # Errors
     /// [`FrameError::Length`]: close the connection.
-    pub(crate) fn next(&mut self, input: &mut &[u8], bytes_max: usize) -> Result<Option<Bytes>, FrameError> {
+    pub(crate) fn next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        bytes_max: usize,
+    ) -> Result<Option<FrameBody<'a>>, FrameError> {
         if self.partial.is_empty() {
             return self.next_from_input(input, bytes_max);
         }
@@ -34,6 +76,7 @@ impl FrameReader {
             return Ok(None);
         }
         let body = partial.get(LENGTH_BYTES..frame_bytes).map(Bytes::copy_from_slice);
+        let body = body.map(FrameBody::Owned);
         partial.drain(..frame_bytes);
         if partial.is_empty() {
             *partial = Vec::new();
@@ -56,7 +99,11 @@ impl FrameReader {
         self.partial.is_empty()
     }
 
-    fn next_from_input(&mut self, input: &mut &[u8], bytes_max: usize) -> Result<Option<Bytes>, FrameError> {
+    fn next_from_input<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        bytes_max: usize,
+    ) -> Result<Option<FrameBody<'a>>, FrameError> {
         let length = body_length(input, bytes_max)?;
         let whole = length.and_then(|length| input.split_at_checked(LENGTH_BYTES + length));
         let Some((frame, rest)) = whole else {
@@ -65,7 +112,7 @@ impl FrameReader {
             return Ok(None);
         };
         *input = rest;
-        Ok(frame.get(LENGTH_BYTES..).map(Bytes::copy_from_slice))
+        Ok(frame.get(LENGTH_BYTES..).map(FrameBody::Borrowed))
     }
 }
 

@@ -4,9 +4,8 @@
 //! - A connection with length prefixes holds no memory here unless a frame is incomplete.
 //! - What was not read travels with the framing when the connection moves to another core.
 
-use crate::frames::FrameReader;
+use crate::frames::{FrameBody, FrameReader};
 use crate::websocket::{Upgrades, WebSocketLink};
-use bytes::Bytes;
 use iris_protocol::CloseCode;
 use iris_protocol::frame::FrameError;
 use iris_protocol::websocket::{CloseStatus, Refusal, WebSocketError};
@@ -23,9 +22,9 @@ enum Kept {
 
 /// What came in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum Cut<'a> {
     /// The body of a frame.
-    Frame(Bytes),
+    Frame(FrameBody<'a>),
     /// The connection has become a WebSocket: this is sent as it is.
     Upgraded(Vec<u8>),
     /// A pong waits in the framing to be sent.
@@ -58,12 +57,12 @@ impl Framing {
     ///
     /// # Errors
     /// [`CutError`]: close the connection.
-    pub(crate) fn next(
+    pub(crate) fn next<'a>(
         &mut self,
-        input: &mut &[u8],
+        input: &mut &'a [u8],
         upgrades: &Upgrades,
         bytes_max: usize,
-    ) -> Result<Option<Cut>, CutError> {
+    ) -> Result<Option<Cut<'a>>, CutError> {
         let mut fresh = FrameReader::default();
         let (reader, is_kept) = match self.0.as_deref_mut() {
             Some(Kept::WebSocket(link)) => return link.next(input, upgrades, bytes_max),

@@ -4,7 +4,7 @@
 //! - Never a payload, never a token.
 //! - Without TRACE a line costs one relaxed load.
 
-use iris_protocol::{MessageId, ShardId};
+use iris_protocol::{Acceptance, ShardId};
 use iris_shard::io::{ConnId, Frame};
 use iris_shard::mail::{Body, Mail};
 use iris_storage::op::Op;
@@ -100,18 +100,17 @@ pub(crate) fn delivered(shard: ShardId, conn: ConnId, frame: &Frame) {
 }
 
 /// A message was acknowledged to its sender.
-pub(crate) fn accepted(shard: ShardId, conn: ConnId, accepted: &iris_protocol::wire::Accepted) {
+pub(crate) fn accepted(shard: ShardId, conn: ConnId, acceptance: &Acceptance) {
     if !enabled!(Level::TRACE) {
         return;
     }
-    let message_id = MessageId::parse(&accepted.message_id).map(|id| id.to_string()).unwrap_or_default();
     trace!(
         shard = shard.0,
         conn = conn.0,
-        message_id,
-        conversation = accepted.conversation,
-        sequence = accepted.sequence,
-        offset = accepted.offset,
+        message_id = acceptance.message_id.to_string(),
+        conversation = acceptance.conversation.as_str(),
+        sequence = acceptance.sequence.0,
+        offset = acceptance.place.map(|(offset, _)| offset.0),
         "accept"
     );
 }

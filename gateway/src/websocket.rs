@@ -4,6 +4,7 @@
 //! - Of several pings without an answer the newest gets its pong (RFC 6455, section 5.5.3); no second one is held.
 //! - One close frame is sent, and nothing after it.
 
+use crate::frames::FrameBody;
 use crate::framing::{Cut, CutError};
 use crate::gate::Current;
 use bytes::Bytes;
@@ -58,12 +59,12 @@ impl WebSocketLink {
     ///
     /// # Errors
     /// [`CutError`]: close the connection.
-    pub(crate) fn next(
+    pub(crate) fn next<'a>(
         &mut self,
-        input: &mut &[u8],
+        input: &mut &'a [u8],
         upgrades: &Upgrades,
         bytes_max: usize,
-    ) -> Result<Option<Cut>, CutError> {
+    ) -> Result<Option<Cut<'a>>, CutError> {
         if self.stage == Stage::Upgrading {
             return Ok(self.upgrade(input, upgrades)?.map(Cut::Upgraded));
         }
@@ -75,7 +76,7 @@ impl WebSocketLink {
                 Some(Event::Binary(body)) if body.is_empty() => {
                     return Err(FrameError::Length { bytes: 0, bytes_max }.into());
                 }
-                Some(Event::Binary(body)) => Cut::Frame(body),
+                Some(Event::Binary(body)) => Cut::Frame(FrameBody::Owned(body)),
                 Some(Event::Ping(payload)) => {
                     self.pong = Some(payload);
                     Cut::Pong

@@ -1,7 +1,7 @@
 //! The envelope: a message's header and opaque payload, as stored and forwarded.
 
 use crate::id::{ConversationId, DeviceId, MessageId, UserId};
-use crate::time::{Sequence, Wall};
+use crate::time::{Offset, Sequence, Wall};
 use bytes::Bytes;
 
 /// One accepted message. Immutable from its acceptance on.
@@ -21,6 +21,41 @@ pub struct Envelope {
     pub server_time: Wall,
     /// Opaque, byte-exact, at most the payload limit.
     pub payload: Bytes,
+}
+
+/// The acknowledgement of a Send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The client's number for the Send.
+    pub request_id: u64,
+    /// The client's id for the message.
+    pub message_id: MessageId,
+    /// Where the message is.
+    pub conversation: ConversationId,
+    /// Its place there.
+    pub sequence: Sequence,
+    /// The owner's shard clock at acceptance.
+    pub server_time: Wall,
+    /// What it promises.
+    pub durability: Durability,
+    /// The place of the sender's own copy in its inbox and the sequence before it, if this counts as its Deliver.
+    pub place: Option<(Offset, Sequence)>,
+}
+
+impl Acceptance {
+    /// As it goes over the wire.
+    pub fn to_wire(&self) -> crate::wire::Accepted {
+        crate::wire::Accepted {
+            request_id: self.request_id,
+            message_id: Bytes::copy_from_slice(self.message_id.as_bytes()),
+            conversation: self.conversation.as_str().to_owned(),
+            sequence: self.sequence.0,
+            server_time: self.server_time.0,
+            durability: self.durability.to_wire().into(),
+            offset: self.place.map(|(offset, _)| offset.0),
+            previous_sequence: self.place.map_or(0, |(_, previous)| previous.0),
+        }
+    }
 }
 
 /// What an acknowledgement promises.

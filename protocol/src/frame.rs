@@ -2,14 +2,14 @@
 //!
 //! Invariants
 //! - A length is judged before a byte is taken for the body.
-//! - A frame is decoded from a right-sized [`Bytes`], which its payload shares.
+//! - What is decoded keeps nothing of what it was decoded from, unless that is a [`bytes::Bytes`], which its payload shares.
 
 use crate::code::CloseCode;
-use crate::envelope::Envelope;
+use crate::envelope::{Acceptance, Envelope};
 use crate::limits::LENGTH_BYTES;
 use crate::time::{Offset, Sequence};
 use crate::wire;
-use bytes::{BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
@@ -56,11 +56,12 @@ pub fn body_length(bytes: &[u8], bytes_max: usize) -> Result<Option<usize>, Fram
 }
 
 /// Decodes a client's frame body. `frame: None` inside is a frame of an unknown kind: answer
-/// UNKNOWN_FRAME and go on. Fields that this version does not know are skipped.
+/// UNKNOWN_FRAME and go on. Fields that this version does not know are skipped. Payload and ids are copied out of a slice; of
+/// [`bytes::Bytes`] they are a part.
 ///
 /// # Errors
 /// [`FrameError::Malformed`]: close the connection.
-pub fn decode_client(body: Bytes) -> Result<wire::ClientFrame, FrameError> {
+pub fn decode_client(body: impl Buf) -> Result<wire::ClientFrame, FrameError> {
     wire::ClientFrame::decode(body).map_err(|_| FrameError::Malformed)
 }
 
@@ -68,7 +69,7 @@ pub fn decode_client(body: Bytes) -> Result<wire::ClientFrame, FrameError> {
 ///
 /// # Errors
 /// [`FrameError::Malformed`]: a server fault, close the connection.
-pub fn decode_server(body: Bytes) -> Result<wire::ServerFrame, FrameError> {
+pub fn decode_server(body: impl Buf) -> Result<wire::ServerFrame, FrameError> {
     wire::ServerFrame::decode(body).map_err(|_| FrameError::Malformed)
 }
 
@@ -182,6 +183,59 @@ pub fn encode_deliver(offset: Offset, previous: Sequence, envelope: &Envelope, o
     delivery.encode(out);
 }
 
+/// Field number of `accepted` in ServerFrame.
+const ACCEPTED_FIELD: u32 = 2;
+
+/// Bytes of an Accepted without its key and length.
+fn acceptance_bytes(acceptance: &Acceptance) -> usize {
+    let numbers = [
+        acceptance.request_id,
+        acceptance.sequence.0,
+        acceptance.server_time.0,
+        enum_of(acceptance),
+        acceptance.place.map_or(0, |(_, previous)| previous.0),
+    ];
+    let texts = [acceptance.message_id.as_bytes().len(), acceptance.conversation.as_str().len()];
+    let number_bytes: usize =
+        numbers.iter().filter(|n| **n != 0).map(|n| encoded_len_varint(*n).saturating_add(1)).sum();
+    let text_bytes: usize = texts.iter().map(|n| field_bytes(*n)).sum();
+    let offset = acceptance.place.map_or(0, |(offset, _)| encoded_len_varint(offset.0).saturating_add(1));
+    number_bytes.saturating_add(text_bytes).saturating_add(offset)
+}
+
+fn enum_of(acceptance: &Acceptance) -> u64 {
+    u64::from(i32::from(acceptance.durability.to_wire()).unsigned_abs())
+}
+
+/// Bytes that [`encode_accepted`] appends.
+pub fn accepted_bytes(acceptance: &Acceptance) -> usize {
+    field_bytes(acceptance_bytes(acceptance)).saturating_add(LENGTH_BYTES)
+}
+
+/// Appends an Accepted to `out`: the same bytes as [`encode_server`], without owned copies of the ids.
+pub fn encode_accepted(acceptance: &Acceptance, out: &mut Vec<u8>) {
+    let body = acceptance_bytes(acceptance);
+    let frame = field_bytes(body);
+    out.reserve(frame.saturating_add(LENGTH_BYTES));
+    out.put_u32(u32::try_from(frame).unwrap_or(u32::MAX));
+    encode_key(ACCEPTED_FIELD, WireType::LengthDelimited, out);
+    encode_varint(varint_of(body), out);
+    put_number(1, acceptance.request_id, out);
+    put_bytes(2, acceptance.message_id.as_bytes(), out);
+    put_bytes(3, acceptance.conversation.as_str().as_bytes(), out);
+    put_number(4, acceptance.sequence.0, out);
+    put_number(5, acceptance.server_time.0, out);
+    put_number(6, enum_of(acceptance), out);
+    if let Some((offset, previous)) = acceptance.place {
+        // Present, also if it is zero.
+        encode_key(7, WireType::Varint, out);
+        encode_varint(offset.0, out);
+        put_number(8, previous.0, out);
+    }
+}
+
+#[cfg(test)]
+mod accepted_tests;
 #[cfg(test)]
 mod deliver_tests;
 #[cfg(test)]

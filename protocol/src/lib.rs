@@ -27,7 +27,7 @@ pub mod wire {
 }
 
 pub use code::{CloseClass, CloseCode, RejectClass, RejectCode};
-pub use envelope::{Durability, Envelope, GapReason};
+pub use envelope::{Acceptance, Durability, Envelope, GapReason};
 pub use id::{ConversationId, DeviceId, IdError, Incarnation, MessageId, PayloadHash, ShardId, Slot, UserId};
 pub use limits::Limits;
 pub use time::{Generation, Mono, Offset, Sequence, Wall};

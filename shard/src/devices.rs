@@ -13,6 +13,7 @@ use crate::user::{Device, NOBODY};
 use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, DeviceId, Offset, RejectCode};
 use iris_storage::op::Op;
+use smallvec::smallvec;
 
 impl Shard {
     pub(crate) fn list_devices(&mut self, index: u32, request_id: u64) {
@@ -50,7 +51,7 @@ impl Shard {
         let state = &mut self.users[user];
         state.tickets += 1;
         let op = Op::Unlink { user: state.id.clone(), device: id };
-        let ticket = self.store(vec![op]);
+        let ticket = self.store(smallvec![op]);
         let unlinked = Unlinked { asked_by, request_id, device: device.to_owned(), closes, user };
         self.after(ticket, After::Unlinked(Box::new(unlinked)));
         self.after_fewer_devices(user);

@@ -14,6 +14,7 @@ use crate::user::{Content, NOBODY, Waiter};
 use iris_protocol::{ConversationId, GapReason, Mono, Offset, Sequence, Slot, UserId, Wall};
 use iris_storage::load::LoadRequest;
 use iris_storage::op::{Entry, Op};
+use smallvec::smallvec;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Every slot is looked at this often in the time that entries are kept: every 6 hours of 30 days.
@@ -178,7 +179,7 @@ impl Shard {
         let window_ms = u64::try_from(self.config.limits.dedup.as_millis()).unwrap_or(u64::MAX);
         let day = Wall(self.wall().0.saturating_sub(window_ms.saturating_mul(2))).day();
         if self.dedup.raise_floor(slot, day) {
-            self.store(vec![Op::DedupFloor { slot, floor_day: day }]);
+            self.store(smallvec![Op::DedupFloor { slot, floor_day: day }]);
         }
         let lowest = self.expiry.slots.iter().map(|slot| self.dedup.floor_day(*slot)).min().unwrap_or(0);
         self.dedup.forget_days_below(lowest);
@@ -343,7 +344,7 @@ impl Shard {
         user.is_row_dirty = false;
         user.had_usage = true;
         ops.push(Op::User { user: id, row: user.row });
-        let ticket = self.store(ops);
+        let ticket = self.store(ops.into());
         self.after(ticket, After::Rewritten { user: index });
     }
 

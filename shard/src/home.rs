@@ -12,9 +12,11 @@ use crate::mail::{Body, RecipientState, RequestRef};
 use crate::mutant::{self, Mutant};
 use crate::ring::Ring;
 use crate::shard::Shard;
-use crate::stored::{Acceptance, Durable};
+use crate::stored::Durable;
 use crate::user::{Content, Hole, Item, Waiter};
-use iris_protocol::{ConversationId, Envelope, GapReason, Offset, Sequence, ShardId, Slot, UserId};
+use iris_protocol::{
+    Acceptance, ConversationId, Envelope, GapReason, Offset, Sequence, ShardId, Slot, UserId,
+};
 use iris_storage::load::LoadRequest;
 use std::sync::Arc;
 
@@ -172,15 +174,16 @@ impl Shard {
         request: RequestRef,
         place: Option<(Offset, Sequence)>,
     ) {
-        let words = Acceptance {
+        let acceptance = Acceptance {
             request_id: request.request_id,
             message_id: envelope.message_id,
-            conversation: &envelope.conversation,
+            conversation: envelope.conversation.clone(),
             sequence: envelope.sequence,
             server_time: envelope.server_time,
+            durability: self.config.durability,
             place,
         };
-        self.acknowledge(index, &words, &Durable::of_forward(&request));
+        self.acknowledge(index, acceptance, &Durable::of_forward(&request));
         self.count_answered(index);
     }
 

@@ -8,7 +8,7 @@ use crate::mail::Mail;
 use iris_protocol::limits::Limits;
 use iris_protocol::{CloseCode, DeviceId, ShardId, UserId, Wall, wire};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
-use iris_storage::op::Op;
+use iris_storage::op::Ops;
 use std::time::Duration;
 
 /// A connection as its driver names it. Unique for the life of the process, never reused.
@@ -141,7 +141,7 @@ pub enum Effect {
         /// To whom.
         conn: ConnId,
         /// What.
-        accepted: wire::Accepted,
+        acceptance: iris_protocol::Acceptance,
     },
     /// Send a Close frame and hang up. [`Input::Gone`] follows.
     Close {
@@ -164,7 +164,7 @@ pub enum Effect {
         /// Dense, ascending.
         ticket: Ticket,
         /// In order.
-        ops: Vec<Op>,
+        ops: Ops,
     },
     /// Ask the tables. [`Input::Loaded`] follows.
     Load {

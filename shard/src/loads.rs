@@ -179,7 +179,7 @@ impl Shard {
                 detached: row.detached,
                 owes_gap: false,
                 is_durable: true,
-                is_claiming: false,
+                is_returning: false,
                 is_dirty: false,
             });
         }

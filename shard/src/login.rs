@@ -16,6 +16,7 @@ use iris_protocol::limits::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SEND_WINDOW, WIN
 use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, DeviceId, GapReason, Offset};
 use iris_storage::op::Op;
+use smallvec::smallvec;
 use std::hash::BuildHasher;
 
 /// The protocol version this server speaks.
@@ -113,7 +114,7 @@ impl Shard {
             owes_gap: named.is_some_and(|named| named > Offset::NONE)
                 && !mutant::is_on(Mutant::RelinkedUntold),
             is_durable: false,
-            is_claiming: false,
+            is_returning: false,
             is_dirty: true,
         })
     }
@@ -151,7 +152,7 @@ impl Shard {
         if device.detached {
             // It holds no entries: it starts where a new device would.
             device.detached = false;
-            device.is_claiming = !was_claimed;
+            device.is_returning = !mutant::is_on(Mutant::ReturnNotDurable);
             device.owes_gap = !mutant::is_on(Mutant::DetachedUntold);
             device.is_dirty = true;
             device.cursor = device.cursor.max(fresh_start);
@@ -166,9 +167,10 @@ impl Shard {
             device.is_dirty = true;
         }
         device.sent_through = device.sent_through.max(start);
-        // Rule: devices (who claims an inbox that nobody held waits until what the last holder had removed is on the disk: it would
-        // be read from the tables)
-        let is_ready = device.is_durable && !device.is_claiming;
+        // Rule: detaching (who returns waits until its row says detached: it may take its start for what it has, and must hear of
+        // the gap after a stop all the same; and until what the last holder had removed is on the disk: it would be read from the
+        // tables)
+        let is_ready = device.is_durable && !device.is_returning;
         self.sessions[index].position = start;
         let was_detached = device.owes_gap;
         let linked_now = !device.is_durable;
@@ -198,7 +200,7 @@ impl Shard {
         let device = state.device(place);
         let op = Op::Cursor { user: state.id.clone(), device: device.id.clone(), row: device.row() };
         state.tickets += 1;
-        let ticket = self.store(vec![op]);
+        let ticket = self.store(smallvec![op]);
         self.after(ticket, After::Linked { conn, user });
     }
 
@@ -211,7 +213,7 @@ impl Shard {
         if let Some(index) = waits(self) {
             let place = self.sessions[index].place;
             let device = self.users[user].device_mut(place);
-            (device.is_durable, device.is_claiming) = (true, false);
+            (device.is_durable, device.is_returning) = (true, false);
         }
         // Without its connection the device is linked all the same: its next login stores the row once more.
         self.judge_user(user);

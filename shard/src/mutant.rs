@@ -98,6 +98,8 @@ mutants! {
     ExpiredYoung,
     /// A detached device is told of no gap when it returns.
     DetachedUntold,
+    /// A device that was detached is welcomed before its row says so.
+    ReturnNotDurable,
     /// A full inbox detaches the device that is not behind, too.
     NotBehindDetached,
     /// A device is silent when it is offline.

@@ -19,8 +19,9 @@ use iris_protocol::{
     ConversationId, Envelope, MessageId, PayloadHash, RejectCode, Sequence, ShardId, UserId,
 };
 use iris_storage::load::LoadRequest;
-use iris_storage::op::{DedupKey, DedupRow, Op};
+use iris_storage::op::{DedupKey, DedupRow, Op, Slots};
 use sha2::{Digest, Sha256};
+use smallvec::smallvec;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -238,7 +239,7 @@ impl Shard {
         let bytes = u64::try_from(envelope.payload.len()).unwrap_or(u64::MAX);
         state.last = sequence;
         state.is_touched = true;
-        let mut slots: Vec<_> = state.lanes().iter().map(|lane| lane.slot).collect();
+        let mut slots: Slots = state.lanes().iter().map(|lane| lane.slot).collect();
         slots.sort_unstable();
         state
             .outbox
@@ -249,7 +250,7 @@ impl Shard {
             self.recipients[members[1]].hold(bytes);
         }
         self.counters.accepted += 1;
-        let ticket = self.store(vec![Op::Accept { envelope, hash, recipients: slots }]);
+        let ticket = self.store(smallvec![Op::Accept { envelope, hash, recipients: slots }]);
         if mutant::is_on(Mutant::AckBeforeStored) {
             self.accepted_durable(index, sequence);
         } else {

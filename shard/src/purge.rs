@@ -11,6 +11,7 @@ use crate::user::Content;
 use iris_protocol::Offset;
 use iris_storage::load::LoadRequest;
 use iris_storage::op::{Entry, Op};
+use smallvec::smallvec;
 
 /// A purge under way.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Shard {
         let user = &mut self.users[index];
         user.tickets += 1;
         let op = Op::User { user: user.id.clone(), row: user.row };
-        let ticket = self.store(vec![op]);
+        let ticket = self.store(smallvec![op]);
         self.after(ticket, After::Fence { user: index });
     }
 

@@ -171,7 +171,7 @@ impl Shard {
         if ops.is_empty() {
             return;
         }
-        let ticket = self.store(ops);
+        let ticket = self.store(ops.into());
         if mutant::is_on(Mutant::ConfirmedBeforeDurable) {
             self.settled_durable(marks);
         } else if !marks.is_empty() {

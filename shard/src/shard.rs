@@ -182,20 +182,21 @@ impl Shard {
     }
 
     /// When to send [`Input::Tick`], and why. Changes with every input.
-    pub fn next_deadline(&self) -> Option<(Mono, Deadline)> {
-        [
-            (self.dirty_users.next_due(), Deadline::Settle),
-            (self.waiting_copies.next_due(), Deadline::Settle),
-            (self.dirty_conversations.next_due(), Deadline::Confirm),
-            (self.wheel.next_due(), Deadline::Session),
-            (self.stalls.next_due(), Deadline::Stall),
-            (self.loads.next_retry(), Deadline::Retry),
-            (Some(self.sweep.next_due()), Deadline::Sweep),
-            (self.drain_at, Deadline::Drain),
-        ]
-        .into_iter()
-        .filter_map(|(at, why)| at.map(|at| (at, why)))
-        .min_by_key(|(at, _)| *at)
+    pub fn next_deadline(&self) -> (Mono, Deadline) {
+        let mut next = (self.sweep.next_due(), Deadline::Sweep);
+        let mut consider = |at: Option<Mono>, why| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, why);
+            }
+        };
+        consider(self.dirty_users.next_due(), Deadline::Settle);
+        consider(self.waiting_copies.next_due(), Deadline::Settle);
+        consider(self.dirty_conversations.next_due(), Deadline::Confirm);
+        consider(self.wheel.next_due(), Deadline::Session);
+        consider(self.stalls.next_due(), Deadline::Stall);
+        consider(self.loads.next_retry(), Deadline::Retry);
+        consider(self.drain_at, Deadline::Drain);
+        next
     }
 
     /// True while sockets may be read: every Send that was taken has gone to its owner.

@@ -10,10 +10,10 @@ use crate::mail::{Body, Outcome, RequestRef};
 use crate::mutant::{self, Mutant};
 use crate::settle::Mark;
 use crate::shard::Shard;
-use iris_protocol::limits::LENGTH_BYTES;
+use iris_protocol::frame::accepted_bytes;
 use iris_protocol::wire::{self, server_frame};
-use iris_protocol::{ConversationId, MessageId, Offset, RejectCode, Sequence, Wall};
-use iris_storage::op::{DedupRow, Op};
+use iris_protocol::{Acceptance, ConversationId, MessageId, RejectCode, Sequence};
+use iris_storage::op::{DedupRow, Ops};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Proof that a message is in a durable record. Nothing outside this module can make one.
@@ -86,21 +86,9 @@ impl Tickets {
     }
 }
 
-/// An acknowledgement's words.
-#[derive(Debug)]
-pub(crate) struct Acceptance<'a> {
-    pub(crate) request_id: u64,
-    pub(crate) message_id: MessageId,
-    pub(crate) conversation: &'a ConversationId,
-    pub(crate) sequence: Sequence,
-    pub(crate) server_time: Wall,
-    /// The place of the sender's own copy and the sequence before it, if this frame counts as its Deliver.
-    pub(crate) place: Option<(Offset, Sequence)>,
-}
-
 impl Shard {
     /// Asks for operations to be put into the next record.
-    pub(crate) fn store(&mut self, ops: Vec<Op>) -> Ticket {
+    pub(crate) fn store(&mut self, ops: Ops) -> Ticket {
         assert!(!ops.is_empty(), "a record of nothing");
         let ticket = self.next_ticket();
         self.tickets.last = ticket;
@@ -203,9 +191,16 @@ impl Shard {
         let request_id = request.request_id;
         match outcome {
             Outcome::Accepted { sequence, server_time } => {
-                let words =
-                    Acceptance { request_id, message_id, conversation, sequence, server_time, place: None };
-                self.acknowledge(index, &words, &Durable(()));
+                let acceptance = Acceptance {
+                    request_id,
+                    message_id,
+                    conversation: conversation.clone(),
+                    sequence,
+                    server_time,
+                    durability: self.config.durability,
+                    place: None,
+                };
+                self.acknowledge(index, acceptance, &Durable(()));
             }
             Outcome::Rejected { code, retry_after_ms } => {
                 self.reject_send(index, request_id, message_id, (code, retry_after_ms));
@@ -215,22 +210,12 @@ impl Shard {
     }
 
     /// Sends the acknowledgement.
-    pub(crate) fn acknowledge(&mut self, index: u32, words: &Acceptance<'_>, _proof: &Durable) {
-        let accepted = wire::Accepted {
-            request_id: words.request_id,
-            message_id: bytes::Bytes::copy_from_slice(words.message_id.as_bytes()),
-            conversation: words.conversation.as_str().to_owned(),
-            sequence: words.sequence.0,
-            server_time: words.server_time.0,
-            durability: self.config.durability.to_wire().into(),
-            offset: words.place.map(|(offset, _)| offset.0),
-            previous_sequence: words.place.map_or(0, |(_, previous)| previous.0),
-        };
-        let body = iris_protocol::frame::encoded_bytes(&accepted) - LENGTH_BYTES;
+    pub(crate) fn acknowledge(&mut self, index: u32, acceptance: Acceptance, _proof: &Durable) {
+        let bytes = accepted_bytes(&acceptance);
         let conn = self.sessions[index].conn;
-        self.effects.push_back(Effect::Accept { conn, accepted });
+        self.effects.push_back(Effect::Accept { conn, acceptance });
         self.counters.acknowledged += 1;
-        self.count_unsent(index, framed_bytes(body));
+        self.count_unsent(index, bytes);
     }
 
     pub(crate) fn reject_send(
@@ -250,14 +235,4 @@ impl Shard {
         };
         self.send_frame(index, server_frame::Frame::Rejected(frame));
     }
-}
-
-/// Bytes of a frame whose message has a body of this many: prefix, tag, length, body.
-fn framed_bytes(body: usize) -> usize {
-    LENGTH_BYTES + 1 + prost_length(body) + body
-}
-
-fn prost_length(value: usize) -> usize {
-    let bits = usize::BITS - (value | 1).leading_zeros();
-    usize::try_from(bits.div_ceil(7)).unwrap_or(1)
 }

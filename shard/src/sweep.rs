@@ -9,6 +9,7 @@ use crate::stored::After;
 use crate::user::NOBODY;
 use iris_protocol::Mono;
 use iris_storage::op::Op;
+use smallvec::smallvec;
 use std::time::Duration;
 
 /// The sweep looks at a part of everything this often.
@@ -123,7 +124,7 @@ impl Shard {
         user.tickets += 1;
         user.had_usage = user.row.stored_entries > 0;
         let op = Op::User { user: user.id.clone(), row: user.row };
-        let ticket = self.store(vec![op]);
+        let ticket = self.store(smallvec![op]);
         self.after(ticket, After::Row { user: index });
     }
 

@@ -40,8 +40,8 @@ pub(crate) struct Device {
     pub(crate) owes_gap: bool,
     /// Its row is durable: it may be welcomed.
     pub(crate) is_durable: bool,
-    /// Nobody held entries when it came back: it is welcomed once everything stored before is durable.
-    pub(crate) is_claiming: bool,
+    /// It was detached and came back: it is welcomed once its row, and everything stored before, is durable.
+    pub(crate) is_returning: bool,
     /// The row in the tables is older than this.
     pub(crate) is_dirty: bool,
 }

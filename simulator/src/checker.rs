@@ -160,6 +160,7 @@ impl Checker {
         self.inboxes.stopped();
         self.rooms.stopped(self.now);
         self.marks.stopped();
+        self.progress.stopped();
         self.unreadable.clear();
     }
 
@@ -225,12 +226,17 @@ impl Checker {
                         self.wires.dropped(user, *offset);
                     }
                 }
+                Op::Cursor { user, device, row } => {
+                    let name = format!("{user}/{device}");
+                    if row.detached && row.acked_through > self.wires.acked_of(&name) {
+                        self.progress.returns(&name, row.acked_through);
+                    }
+                }
                 Op::Append { user, offset, entry: Entry::Gap { .. } } => self.wires.dropped(user, *offset),
                 Op::Append { entry: Entry::Message { .. }, .. }
                 | Op::Confirm { .. }
                 | Op::Elide { .. }
                 | Op::User { .. }
-                | Op::Cursor { .. }
                 | Op::Unlink { .. }
                 | Op::DedupFloor { .. } => {}
             }
@@ -289,6 +295,12 @@ impl Checker {
 
     fn recorded_cursor(&mut self, user: &UserId, device: &DeviceId, row: &CursorRow) {
         let name = format!("{user}/{device}");
+        // Above what it acknowledged it goes by its return alone.
+        let is_return = row.detached && row.acked_through > self.wires.acked_of(&name);
+        if is_return {
+            self.progress.returned(&name, row.acked_through);
+            self.inboxes.returned(user, device);
+        }
         self.wires.cursor_stored(&name, row.acked_through);
         let silence = self.wires.silence(&name, self.now);
         // A device that was detached and is back holds entries; its row says so once it has acknowledged the gap.
@@ -361,12 +373,9 @@ impl Checker {
     }
 
     /// The server acknowledges: judged against the synced image at this moment.
-    pub fn acknowledged(&mut self, conversation: &str, id: MessageId, sequence: Sequence) {
+    pub fn acknowledged(&mut self, conversation: &ConversationId, id: MessageId, sequence: Sequence) {
         self.acknowledgements += 1;
-        let Ok(conversation) = ConversationId::parse(conversation) else {
-            return self.violate("C5", format!("{id} was accepted into {conversation:?}"));
-        };
-        if !self.is_at(&conversation, id, sequence) {
+        if !self.is_at(conversation, id, sequence) {
             self.violate(
                 "C6",
                 format!("{id} was acknowledged as {conversation} {sequence}, and is not on the disk"),

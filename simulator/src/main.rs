@@ -41,6 +41,9 @@ struct Cli {
     /// Runs one seed once for each of its happenings, and stops the process after that one.
     #[arg(long, conflicts_with_all = ["seeds", "stop_at"], requires = "seed")]
     every_step: bool,
+    /// Lines that tell the end of a failing history.
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
     /// One JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -110,7 +113,7 @@ fn main() -> ExitCode {
     let _unseen = if cli.json {
         tell_json(&mut out, &sum, &unreached, seconds)
     } else {
-        tell(&mut out, &sum, &unreached, seconds)
+        tell(&mut out, &sum, &unreached, seconds, cli.lines)
     };
     let is_good = sum.failed.is_empty() && sum.indeterminate.is_empty() && unreached.is_empty();
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -144,7 +147,13 @@ fn tell_json(out: &mut impl Write, sum: &Sum, unreached: &[&str], seconds: f64) 
     )
 }
 
-fn tell(out: &mut impl Write, sum: &Sum, unreached: &[&str], seconds: f64) -> std::io::Result<()> {
+fn tell(
+    out: &mut impl Write,
+    sum: &Sum,
+    unreached: &[&str],
+    seconds: f64,
+    lines: usize,
+) -> std::io::Result<()> {
     writeln!(
         out,
         "{} histories, {} messages, {} acknowledgements judged, {} faults injected, {} steps; {:.0} simulated seconds in \
@@ -169,7 +178,7 @@ fn tell(out: &mut impl Write, sum: &Sum, unreached: &[&str], seconds: f64) -> st
         tell_failure(out, outcome, plan)?;
     }
     if let Some((outcome, plan)) = sum.failed.first() {
-        tell_smallest(out, outcome, plan)?;
+        tell_smallest(out, outcome, plan, lines)?;
     }
     for seed in &sum.indeterminate {
         writeln!(out, "seed {seed}: two runs had different histories (C11)")?;
@@ -184,11 +193,11 @@ fn tell_failure(out: &mut impl Write, outcome: &Outcome, plan: &Plan) -> std::io
     writeln!(out, "  again: {}", plan.command(outcome.seed))
 }
 
-fn tell_smallest(out: &mut impl Write, outcome: &Outcome, plan: &Plan) -> std::io::Result<()> {
+fn tell_smallest(out: &mut impl Write, outcome: &Outcome, plan: &Plan, lines: usize) -> std::io::Result<()> {
     let (outcome, plan) = shrink(outcome, plan);
     writeln!(out, "the first of them, made small:")?;
     tell_failure(out, &outcome, &plan)?;
-    for line in run_and_tell(outcome.seed, &plan).1 {
+    for line in run_and_tell(outcome.seed, &plan, lines).1 {
         writeln!(out, "{line}")?;
     }
     Ok(())

@@ -59,6 +59,8 @@ reached! {
     busy,
     /// A stop was aimed at a device's link.
     crash_at_link,
+    /// A stop was aimed at the return of a device that had been given up.
+    crash_at_return,
     /// A boot's clock was behind the devices'.
     clock_behind,
     /// A boot's clock was hours or days off, or stood in 1970.

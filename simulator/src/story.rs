@@ -7,19 +7,22 @@ use iris_protocol::{ConversationId, MessageId};
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-/// Lines that are kept.
-const LINES_MAX: usize = 60;
-
 /// The last lines of a history.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Story {
     lines: VecDeque<String>,
+    lines_max: usize,
 }
 
 impl Story {
+    /// An empty story, that keeps this many lines.
+    pub(crate) fn new(lines_max: usize) -> Self {
+        Self { lines: VecDeque::new(), lines_max }
+    }
+
     /// Adds a line: something happened at this time, in microseconds.
     pub(crate) fn tell(&mut self, micros: u64, words: &str) {
-        if self.lines.len() == LINES_MAX {
+        if self.lines.len() == self.lines_max {
             self.lines.pop_front();
         }
         self.lines.push_back(format!("{:>8}.{:03} ms  {words}", micros / 1_000, micros % 1_000));

@@ -35,8 +35,9 @@ use iris_shard::io::{ConnId, LoadId};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
 use iris_storage::meta::MetaFile;
-use iris_storage::op::Op;
+use iris_storage::op::Ops;
 use limits::{Act, Narrow};
+use shards::is_due;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,7 +148,7 @@ pub(crate) struct World {
     mail_last: BTreeMap<(u16, usize), Mono>,
     /// Mail on its way, by sender and receiver.
     mail_count: BTreeMap<(u16, usize), usize>,
-    waiting: Vec<VecDeque<(u64, Vec<Op>)>>,
+    waiting: Vec<VecDeque<(u64, Ops)>>,
     /// Shards whose disk has no room.
     full: Vec<bool>,
     generation: Generation,
@@ -180,10 +181,10 @@ pub fn run_apart(seed: u64, attack: Option<Attack>) -> (Outcome, Apart) {
     (world.end(seed, violations), camps)
 }
 
-/// Runs one seed to its end, and tells what happened last, a line each.
-pub fn run_and_tell(seed: u64, plan: &Plan) -> (Outcome, Vec<String>) {
+/// Runs one seed to its end, and tells what happened last, in so many lines.
+pub fn run_and_tell(seed: u64, plan: &Plan, lines_max: usize) -> (Outcome, Vec<String>) {
     let mut world = World::new(seed, plan.clone());
-    world.story = Some(Story::default());
+    world.story = Some(Story::new(lines_max));
     play(world, seed, plan)
 }
 
@@ -348,6 +349,9 @@ impl World {
             Happening::ToPerson { person, conn, body } => self.take_at_device(person, conn, body),
             Happening::Gone { shard, conn, boot } => self.gone(shard, conn, boot),
             Happening::PersonTick { person } => {
+                if !is_due(self.people[person].tick_at, self.now) {
+                    return;
+                }
                 self.people[person].tick_at = None;
                 let now = self.now;
                 self.people[person].session.tick(now);

@@ -11,13 +11,12 @@
 
 use bytes::Bytes;
 use iris_protocol::{
-    ConversationId, DeviceId, Envelope, Generation, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
-    Wall,
+    ConversationId, DeviceId, Envelope, Generation, MessageId, Offset, PayloadHash, Sequence, UserId, Wall,
 };
 use iris_storage::engine::StorageEngine;
 use iris_storage::log::{LogConfig, LogPosition, RecordLog};
 use iris_storage::merge::Merger;
-use iris_storage::op::{CursorRow, Op};
+use iris_storage::op::{CursorRow, Op, Slots};
 use iris_storage::recovery::{RecoveryPlan, recover};
 use iris_storage::segment::{DirectoryLog, LogFiles, Padding};
 use iris_storage::tables::MemoryTables;
@@ -35,7 +34,7 @@ struct Pair {
     conversation: ConversationId,
     sender: UserId,
     receiver: UserId,
-    slots: Vec<Slot>,
+    slots: Slots,
 }
 
 fn pairs() -> Vec<Pair> {
@@ -44,7 +43,7 @@ fn pairs() -> Vec<Pair> {
             let sender = UserId::parse(&format!("user-{number:06}-a")).unwrap();
             let receiver = UserId::parse(&format!("user-{number:06}-b")).unwrap();
             let conversation = ConversationId::direct(&sender, &receiver);
-            let mut slots = vec![sender.slot(), receiver.slot()];
+            let mut slots = Slots::from([sender.slot(), receiver.slot()]);
             slots.sort_unstable();
             slots.dedup();
             Pair { conversation, sender, receiver, slots }

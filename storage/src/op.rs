@@ -10,7 +10,14 @@ use iris_protocol::{
     ConversationId, DeviceId, Envelope, GapReason, MessageId, Offset, PayloadHash, Sequence, Slot, UserId,
     Wall,
 };
+use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Operations of a record, or of a part of one. An acceptance alone takes no memory of its own.
+pub type Ops = SmallVec<[Op; 1]>;
+
+/// Slots of a conversation's members: those of a direct one take no memory of their own.
+pub type Slots = SmallVec<[Slot; 2]>;
 
 /// One change of durable state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +29,7 @@ pub enum Op {
         /// Tells a retry from a conflict.
         hash: PayloadHash,
         /// The slots of all members at acceptance, ascending, without doubles.
-        recipients: Vec<Slot>,
+        recipients: Slots,
     },
     /// A recipient slot holds these envelopes durably: their pending rows go, and the outbox rows with them when
     /// it was the last slot.

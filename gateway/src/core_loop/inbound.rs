@@ -8,13 +8,12 @@ use super::timing::push;
 use super::{Core, Scheme};
 use crate::address::Seat;
 use crate::conn::{ConnState, Phase, TlsLink, Transport};
+use crate::frames::FrameBody;
 use crate::framing::{Cut, CutError, Framing};
 use crate::gate::{Shown, TokenGate};
 use crate::tls::{TlsConn, TlsState};
 use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
-use bytes::Bytes;
-use iris_protocol::frame::decode_client;
 use iris_protocol::websocket::Refusal;
 use iris_protocol::wire::{ClientFrame, Hello, client_frame::Frame};
 use iris_protocol::{CloseCode, MessageId, Mono};
@@ -103,9 +102,9 @@ impl Core {
         }
     }
 
-    fn take_frame(&mut self, now: Mono, conn: Conn, body: Bytes) {
+    fn take_frame(&mut self, now: Mono, conn: Conn, body: FrameBody<'_>) {
         let began = self.now();
-        let frame = match decode_client(body) {
+        let frame = match body.decode() {
             Ok(frame) => frame,
             Err(error) => return self.close_with(conn, error.close_code(), None),
         };

@@ -7,7 +7,7 @@
 use super::timing::CLOSE_TIMEOUT;
 use super::{Core, CoreMail};
 use crate::conn::{ConnState, Phase, Transport};
-use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::frame::{encode_accepted, encode_deliver, encode_server};
 use iris_protocol::websocket::CloseStatus;
 use iris_protocol::wire::{Close, server_frame};
 use iris_protocol::{CloseCode, Mono};
@@ -28,12 +28,10 @@ impl Core {
             let at = *time.get_or_insert_with(|| self.now());
             match effect {
                 Effect::Send { conn, frame } => self.send_frame(at, conn, frame),
-                Effect::Accept { conn, accepted } => {
-                    crate::trace::accepted(self.parts.id, conn, &accepted);
-                    self.leave_accepted(at, conn, &accepted);
-                    self.with_pending(conn, |pending| {
-                        encode_server(server_frame::Frame::Accepted(accepted), pending);
-                    });
+                Effect::Accept { conn, acceptance } => {
+                    crate::trace::accepted(self.parts.id, conn, &acceptance);
+                    self.leave_accepted(at, conn, &acceptance.message_id);
+                    self.with_pending(conn, |pending| encode_accepted(&acceptance, pending));
                 }
                 Effect::Close { conn, code, retry_after_ms } => {
                     self.close_with(Conn::from_bits(conn.0), code, retry_after_ms);

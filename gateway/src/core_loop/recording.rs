@@ -5,7 +5,7 @@
 
 use super::Core;
 use crate::flight::{Flight, Stage, Way};
-use iris_protocol::wire::{Accepted, ClientFrame, client_frame::Frame};
+use iris_protocol::wire::{ClientFrame, client_frame::Frame};
 use iris_protocol::{Envelope, MessageId, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::{ConnId, Ticket};
@@ -85,9 +85,7 @@ impl Core {
     }
 
     /// A message is acknowledged.
-    pub(super) fn leave_accepted(&mut self, now: Mono, conn: ConnId, accepted: &Accepted) {
-        if let Ok(message_id) = MessageId::parse(&accepted.message_id) {
-            self.recorder.leave(Conn::from_bits(conn.0), &message_id, Way::Accepted, now);
-        }
+    pub(super) fn leave_accepted(&mut self, now: Mono, conn: ConnId, message_id: &MessageId) {
+        self.recorder.leave(Conn::from_bits(conn.0), message_id, Way::Accepted, now);
     }
 }

@@ -76,7 +76,7 @@ impl Core {
                 self.parts.reactor.abort(conn);
             }
         }
-        if self.parts.shard.next_deadline().is_some_and(|(at, _)| at <= now) {
+        if self.parts.shard.next_deadline().0 <= now {
             self.give(now, Input::Tick);
         }
         if instant >= self.next_control {

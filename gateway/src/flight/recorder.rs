@@ -9,6 +9,7 @@
 
 use super::line::{Line, Summary};
 use super::{Flight, Spent, Stage, Way};
+use foldhash::fast::RandomState;
 use iris_protocol::{MessageId, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::{LoadId, Ticket};
@@ -88,7 +89,7 @@ impl Asked {
 
 /// See the module.
 pub(crate) struct Recorder {
-    flights: HashMap<MessageId, Flight>,
+    flights: HashMap<MessageId, Flight, RandomState>,
     /// In the order in which they began; some are over.
     order: VecDeque<MessageId>,
     /// In records that are not durable.
@@ -101,7 +102,7 @@ pub(crate) struct Recorder {
     asked: Asked,
     /// The last of what was answered. Tables and log answer in order, each for itself.
     answered: Asked,
-    leaving: HashMap<Conn, Leaving>,
+    leaving: HashMap<Conn, Leaving, RandomState>,
     accepted: Line,
     delivered: Line,
     slow: VecDeque<Slow>,
@@ -112,14 +113,14 @@ impl Recorder {
     /// A recorder that follows nothing.
     pub(crate) fn new() -> Self {
         Self {
-            flights: HashMap::new(),
+            flights: HashMap::default(),
             order: VecDeque::new(),
             gathered: VecDeque::new(),
             passing: Vec::new(),
             waiting: VecDeque::new(),
             asked: Asked::NOTHING,
             answered: Asked::NOTHING,
-            leaving: HashMap::new(),
+            leaving: HashMap::default(),
             accepted: Line::new(),
             delivered: Line::new(),
             slow: VecDeque::new(),

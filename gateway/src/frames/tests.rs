@@ -11,7 +11,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
 fn cut(reader: &mut FrameReader, mut input: &[u8]) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     while let Some(body) = reader.next(&mut input, 1000).unwrap() {
-        bodies.push(body.to_vec());
+        bodies.push(body.bytes().to_vec());
     }
     assert!(input.is_empty(), "input is used up before None");
     bodies

@@ -1,5 +1,6 @@
 //! Both framings through one upgrades.
 use super::{Cut, CutError, Framing};
+use crate::frames::FrameBody;
 use crate::gate::Current;
 use crate::websocket::{Upgrades, WebSocketLink};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ fn upgrades() -> Upgrades {
     Upgrades::Iris(Current::new(Origins::default()))
 }
 
-fn cuts(framing: &mut Framing, mut input: &[u8]) -> Vec<Result<Cut, CutError>> {
+fn cuts<'a>(framing: &mut Framing, mut input: &'a [u8]) -> Vec<Result<Cut<'a>, CutError>> {
     let mut found = Vec::new();
     while let Some(cut) = framing.next(&mut input, &upgrades(), LIMIT).transpose() {
         let is_last = cut.is_err();
@@ -65,9 +66,9 @@ fn a_websocket_is_the_same_wherever_its_stream_is_cut() {
         found.extend(cuts(&mut framing, &stream[cut..]));
         let [Ok(Cut::Upgraded(_)), rest @ ..] = &found[..] else { panic!("cut at {cut}: {found:?}") };
         let expected = [
-            Ok(Cut::Frame(Bytes::from_static(b"one"))),
+            Ok(Cut::Frame(FrameBody::Borrowed(b"one"))),
             Ok(Cut::Pong),
-            Ok(Cut::Frame(Bytes::from(vec![7; 300]))),
+            Ok(Cut::Frame(FrameBody::Borrowed(&[7; 300]))),
             Ok(Cut::Closed(Some(CloseStatus::NORMAL))),
         ];
         assert_eq!(rest, expected, "cut at {cut}");
@@ -82,14 +83,14 @@ fn what_is_kept_on_the_way_is_read_after_it() {
     assert_eq!(cuts(&mut prefixed, &[first.as_slice(), &second[..3]].concat()).len(), 1);
     prefixed.keep(&second[3..]);
     let kept = prefixed.take_kept();
-    assert_eq!(cuts(&mut prefixed, &kept), [Ok(Cut::Frame(Bytes::from_static(b"next")))]);
+    assert_eq!(cuts(&mut prefixed, &kept), [Ok(Cut::Frame(FrameBody::Borrowed(b"next")))]);
     assert!(prefixed.0.is_none(), "no memory between frames");
     let (mut websocket, stream) = (open(), message(Opcode::Binary, b"next"));
     assert!(cuts(&mut websocket, &stream[..5]).is_empty());
     websocket.keep(&stream[5..7]);
     websocket.keep(&stream[7..]);
     let kept = websocket.take_kept();
-    assert_eq!(cuts(&mut websocket, &kept), [Ok(Cut::Frame(Bytes::from_static(b"next")))]);
+    assert_eq!(cuts(&mut websocket, &kept), [Ok(Cut::Frame(FrameBody::Borrowed(b"next")))]);
 }
 
 /// Proves: G-WS-3 (a slow WebSocket is judged by the same bytes as any other connection)

@@ -469,10 +469,56 @@ fn a_device_that_acks_for_a_month_on_one_connection_is_not_silent() {
     assert_eq!(world.clients[1].payloads().last().unwrap(), "after the stop");
 }
 
+/// Proves: G-GAP-1 (no hole without a word), G-DEVICE-5 (a detached device is told when it returns)
+/// A device without any state was detached, came back, and took where its session starts for what it has; the process stopped
+/// before it heard of the gap, and before its row said detached.
+/// Seen to fail when: `resume` lets `is_returning` be false.
+#[test]
+fn a_device_that_was_detached_is_told_although_the_process_stops_at_its_welcome() {
+    let limits =
+        Limits { inbox_envelopes: 12, sends_per_second: 1000, sends_burst: 10_000, ..Limits::default() };
+    let mut times_told = 0;
+    for (durable, records) in (0..16).flat_map(|durable| [(durable, 0), (durable, 1), (durable, 2)]) {
+        let mut world = World::with_limits(1, limits);
+        let [alice, phone, tablet] = [("alice", "phone"), ("bob", "phone"), ("bob", "tablet")]
+            .map(|(user, device)| world.online(user, device));
+        world.disconnect(tablet);
+        for number in 0..durable {
+            world.send(alice, "bob", &format!("{number}"));
+            world.settle();
+        }
+        world.hold_stores = true;
+        world.send(alice, "bob", "the last one");
+        world.run();
+        for _ in 0..records {
+            world.store_one(0);
+            world.run();
+        }
+        world.connect_with(tablet, |login| login.hello.resume_offset = None);
+        world.run();
+        // Its Welcome may be all that it took.
+        let named = Some(world.clients[tablet].stored).filter(|_| world.clients[tablet].welcome.is_some());
+        world.clients[tablet].gaps.clear();
+        world.crash();
+        world.hold_stores = false;
+        world.connect_with(tablet, |login| login.hello.resume_offset = named);
+        world.connect(phone);
+        world.settle();
+        let is_told = world.clients[tablet].gaps.iter().any(|gap| gap.conversation.is_empty());
+        times_told += u32::from(is_told);
+        let [got, all] = [tablet, phone].map(|client| world.clients[client].payloads());
+        assert!(
+            is_told || got == all,
+            "{durable} messages and {records} records: {got:?}, it named {named:?}"
+        );
+    }
+    assert!(times_told > 0, "it was never detached");
+}
+
 /// Proves: G-GAP-1 (no hole without a word), G-INBOX-1 (each row is removed once)
 /// The last device that held entries acknowledged them and was unlinked, and a detached one came before that was on the disk: it was
 /// sent rows that were on their way out, with holes, and its acknowledgements removed them a second time.
-/// Seen to fail when: `resume` lets `is_claiming` be false.
+/// Seen to fail when: `resume` lets `is_returning` be false.
 #[test]
 fn a_detached_device_that_claims_the_inbox_reads_nothing_that_was_removed() {
     let limits = Limits { detach: DAY, ..Limits::default() };

@@ -13,7 +13,7 @@ use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId, Login, Ticket};
 use iris_shard::mail::Mail;
 use iris_shard::{Config, Placement, Shard};
 use iris_storage::load::LoadRequest;
-use iris_storage::op::Op;
+use iris_storage::op::Ops;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) const START: Wall = Wall(1_767_225_600_000);
 pub(crate) struct Node {
     pub(crate) shard: Shard,
     pub(crate) tables: Tables,
-    pub(crate) stores: VecDeque<(Ticket, Vec<Op>)>,
+    pub(crate) stores: VecDeque<(Ticket, Ops)>,
     pub(crate) loads: VecDeque<(LoadId, LoadRequest)>,
     pub(crate) backpressure: bool,
 }
@@ -268,7 +268,8 @@ impl World {
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         match effect {
             Effect::Send { conn, frame } => self.send_to(conn, frame),
-            Effect::Accept { conn, accepted } => {
+            Effect::Accept { conn, acceptance } => {
+                let accepted = acceptance.to_wire();
                 self.check_durable(conn, &accepted);
                 self.send_to(conn, Frame::Other(server_frame::Frame::Accepted(accepted)));
             }
@@ -397,7 +398,7 @@ impl World {
     /// Ticks every shard whose deadline has come.
     pub(crate) fn tick(&mut self) {
         for shard in 0..self.nodes.len() {
-            if self.nodes[shard].shard.next_deadline().is_some_and(|(at, _)| at <= self.now) {
+            if self.nodes[shard].shard.next_deadline().0 <= self.now {
                 self.input(shard, Input::Tick);
             }
         }
@@ -408,8 +409,7 @@ impl World {
         let end = self.now.after(time);
         self.run();
         loop {
-            let next =
-                self.nodes.iter().filter_map(|node| node.shard.next_deadline()).map(|(at, _)| at).min();
+            let next = self.nodes.iter().map(|node| node.shard.next_deadline().0).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             self.tick();

@@ -5,7 +5,7 @@
 //!   conversation: up to what was stored then, and only before its next base.
 
 use super::Violation;
-use iris_protocol::{ConversationId, Sequence, UserId};
+use iris_protocol::{ConversationId, Offset, Sequence, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in each conversation.
@@ -21,8 +21,10 @@ struct Device {
     bases: Places,
     /// The highest it ever had.
     ever: Places,
-    /// What was stored when a gap of all conversations was sent to it.
+    /// What was stored when it returned after it was detached, or when a gap of all conversations was sent to it.
     stored_at_gap: Places,
+    /// Returns that no synced record holds: where it starts, and what was stored then.
+    returns: Vec<(Offset, Places)>,
     is_linked: bool,
     was_linked: bool,
 }
@@ -63,6 +65,7 @@ impl Progress {
             bases: Places::new(),
             ever: Places::new(),
             stored_at_gap: Places::new(),
+            returns: Vec::new(),
             is_linked: false,
             was_linked: false,
         };
@@ -143,6 +146,30 @@ impl Progress {
         device.skips.clone_from(&device.bases);
         device.skips.retain(|conversation, _| !last.contains_key(conversation));
         device.last = last;
+    }
+
+    /// A shard writes down that a detached device is back, and where it starts: whoever of its user is linked later may be told
+    /// nothing of what lies before, also if the device itself does not hear of it.
+    pub(super) fn returns(&mut self, name: &str, start: Offset) {
+        if let Some(device) = self.devices.get_mut(name) {
+            device.returns.push((start, self.stored.clone()));
+        }
+    }
+
+    /// A synced record says that a device is detached, and where it starts when it is back.
+    pub(super) fn returned(&mut self, name: &str, start: Offset) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let later = device.returns.iter().rposition(|(at, _)| *at == start).map_or(0, |place| place + 1);
+        if let Some((_, stored)) = device.returns.drain(..later).next_back() {
+            device.stored_at_gap = highest(stored, &device.stored_at_gap);
+        }
+    }
+
+    /// The process stopped: what it had not written down did not happen.
+    pub(super) fn stopped(&mut self) {
+        for device in self.devices.values_mut() {
+            device.returns.clear();
+        }
     }
 
     /// A gap of all conversations leaves the server.

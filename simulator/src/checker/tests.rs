@@ -136,8 +136,8 @@ fn f_84_a_phantom_an_altered_payload_and_a_leak_are_c5() {
 #[test]
 fn f_84_an_acknowledgement_before_the_disk_is_c6() {
     let (mut checker, conversation) = checker();
-    checker.acknowledged(conversation.as_str(), message(1), Sequence(1));
-    checker.acknowledged(conversation.as_str(), message(3), Sequence(3));
+    checker.acknowledged(&conversation, message(1), Sequence(1));
+    checker.acknowledged(&conversation, message(3), Sequence(3));
     assert!(claims(checker).contains(&"C6"));
 }
 
@@ -267,7 +267,11 @@ fn accepted(sequence: u64, sender: &str) -> Op {
         server_time: Wall(1_000),
         payload: Bytes::new(),
     };
-    Op::Accept { envelope: Arc::new(envelope), hash: PayloadHash([0; 16]), recipients: Vec::new() }
+    Op::Accept {
+        envelope: Arc::new(envelope),
+        hash: PayloadHash([0; 16]),
+        recipients: iris_storage::op::Slots::new(),
+    }
 }
 
 fn gap_row(offset: u64, reason: iris_protocol::GapReason) -> Op {

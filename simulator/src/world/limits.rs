@@ -86,6 +86,10 @@ const RELINK: (u64, u64) = (1_000, 1_500_000);
 const PART: (u64, u64) = (5_000, 1_000_000);
 /// Or so long after a shard gave that one up, and began to remove what it held: within a slow sync.
 const PART_IN_PURGE: (u64, u64) = (1_000, 80_000);
+/// In half of the worlds with bursts a device that a shard gives up is back so soon, in microseconds, without anything that it
+/// stored: so often.
+const BLANK: (u64, u64) = (1, 5_000);
+const BLANKS: u32 = 3;
 /// So long is a disk slow after a burst.
 const BUSY: Duration = Duration::from_secs(1);
 /// Between two messages of a device.
@@ -121,6 +125,9 @@ pub(super) struct Narrow {
     busy_until: Mono,
     /// Acknowledgements of what was never sent, on their way.
     lies: BTreeSet<(ConnId, Offset)>,
+    /// Devices that came back without anything: the process stops when such a one hears where it starts. And how many more will.
+    blank: BTreeSet<usize>,
+    blanks: u32,
 }
 
 impl Narrow {
@@ -169,6 +176,8 @@ impl Narrow {
             nights: 0,
             busy_until: Mono(0),
             lies: BTreeSet::new(),
+            blank: BTreeSet::new(),
+            blanks: if (seed / 64).is_multiple_of(2) { 0 } else { BLANKS },
         })
     }
 }
@@ -261,8 +270,11 @@ impl World {
 
     /// A device has a place.
     pub(super) fn welcomed(&mut self, person: usize) {
-        if let Some(narrow) = &mut self.narrow {
-            narrow.out.remove(&person);
+        let Some(narrow) = &mut self.narrow else { return };
+        narrow.out.remove(&person);
+        if narrow.blank.remove(&person) && !self.calm {
+            self.reached.crash_at_return += 1;
+            self.plan_in(1, 2, Happening::Crash);
         }
     }
 
@@ -447,7 +459,8 @@ impl World {
     }
 
     /// A shard gives up devices that are a whole inbox behind, and removes what was kept for them alone. Who is left of their
-    /// user leaves for good in the middle: nobody holds entries then, while some are gone and some are not.
+    /// user leaves for good in the middle: nobody holds entries then, while some are gone and some are not. Or who was given up
+    /// comes back before that is durable.
     pub(super) fn gave_up(&mut self, ops: &[Op]) {
         let kind = self.narrow.as_ref().map(|narrow| narrow.kind);
         if self.calm || !matches!(kind, Some(Kind::Bursts | Kind::LongBursts)) {
@@ -455,16 +468,34 @@ impl World {
         }
         for op in ops {
             let Op::Cursor { user, device, row } = op else { continue };
+            if !row.detached {
+                continue;
+            }
             let is_left = |person: &Person| {
                 person.user == *user && person.device != *device && person.session.is_online()
             };
-            if row.detached
-                && let Some(person) = self.people.iter().position(is_left)
-            {
+            if let Some(person) = self.people.iter().position(is_left) {
                 self.reached.parted_in_purge += 1;
                 self.plan_in(PART_IN_PURGE.0, PART_IN_PURGE.1, Happening::Act(Act::Part { person }));
             }
+            let is_given_up = |person: &Person| person.user == *user && person.device == *device;
+            if let Some(person) = self.people.iter().position(is_given_up) {
+                self.come_back_blank(person);
+            }
         }
+    }
+
+    /// A device comes back without anything that it stored.
+    fn come_back_blank(&mut self, person: usize) {
+        let Some(narrow) = &mut self.narrow else { return };
+        if !self.plan.faults.crashes || narrow.blanks == 0 {
+            return;
+        }
+        narrow.blanks -= 1;
+        narrow.blank.insert(person);
+        narrow.away.remove(&person);
+        self.fall_back(person, DeviceState::default());
+        self.plan_in(BLANK.0, BLANK.1, Happening::Connect { person });
     }
 
     /// Hours pass in which little happens: everything else is put off.

@@ -3,16 +3,14 @@
 use super::apart::Stream;
 use super::{Happening, World};
 use crate::node::MAIL_RING;
-use iris_protocol::frame::{encode_deliver, encode_server};
+use iris_protocol::frame::{encode_accepted, encode_deliver, encode_server};
 use iris_protocol::limits::OS_SYNC_INTERVAL;
 use iris_protocol::wire::{Close, server_frame};
-use iris_protocol::{
-    CloseCode, ConversationId, Durability, Generation, MessageId, Mono, Offset, Sequence, ShardId,
-};
+use iris_protocol::{CloseCode, Durability, Generation, Mono, ShardId};
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
-use iris_storage::op::Op;
+use iris_storage::op::{Op, Ops};
 use std::time::Duration;
 
 /// A sync in microseconds, on a good day and on a bad one.
@@ -45,13 +43,12 @@ impl World {
             self.carry_out(shard, effect);
         }
         self.write(shard);
-        if let Some((at, _)) = self.nodes[shard].shard.next_deadline() {
-            let at = at.max(self.now.after(TICK));
-            if self.nodes[shard].tick_at.is_none_or(|planned| at < planned) {
-                self.nodes[shard].tick_at = Some(at);
-                let boot = self.generation;
-                self.plan_at(at, Happening::ShardTick { shard, boot });
-            }
+        let (at, _) = self.nodes[shard].shard.next_deadline();
+        let at = at.max(self.now.after(TICK));
+        if self.nodes[shard].tick_at.is_none_or(|planned| at < planned) {
+            self.nodes[shard].tick_at = Some(at);
+            let boot = self.generation;
+            self.plan_at(at, Happening::ShardTick { shard, boot });
         }
     }
 
@@ -74,24 +71,15 @@ impl World {
                 }
                 self.send_to_device(conn, bytes);
             }
-            Effect::Accept { conn, accepted } => {
-                if let (Some(offset), Ok(conversation)) =
-                    (accepted.offset, ConversationId::parse(&accepted.conversation))
-                {
-                    let place = (&conversation, Sequence(accepted.sequence));
-                    self.checker.delivered(conn, Offset(offset), place);
-                    self.checker.follows(place.0, place.1, Sequence(accepted.previous_sequence));
+            Effect::Accept { conn, acceptance } => {
+                let (conversation, sequence) = (&acceptance.conversation, acceptance.sequence);
+                if let Some((offset, previous)) = acceptance.place {
+                    self.checker.delivered(conn, offset, (conversation, sequence));
+                    self.checker.follows(conversation, sequence, previous);
                 }
-                match MessageId::parse(&accepted.message_id) {
-                    Ok(id) => {
-                        self.checker.acknowledged(&accepted.conversation, id, Sequence(accepted.sequence));
-                    }
-                    Err(error) => {
-                        self.checker.violate("C5", format!("an acceptance names no message: {error}"));
-                    }
-                }
+                self.checker.acknowledged(conversation, acceptance.message_id, sequence);
                 let mut bytes = Vec::new();
-                encode_server(server_frame::Frame::Accepted(accepted), &mut bytes);
+                encode_accepted(&acceptance, &mut bytes);
                 self.send_to_device(conn, bytes);
             }
             Effect::Close { conn, code, retry_after_ms } => {
@@ -119,7 +107,7 @@ impl World {
     }
 
     /// A record part goes to the log.
-    fn store(&mut self, shard: usize, ticket: Ticket, ops: Vec<Op>) {
+    fn store(&mut self, shard: usize, ticket: Ticket, ops: Ops) {
         let id = ShardId(u16::try_from(shard).unwrap_or(u16::MAX));
         self.checker.emitted(id, &ops, &self.placement());
         self.gave_up(&ops);
@@ -236,12 +224,11 @@ impl World {
     }
 
     pub(super) fn shard_tick(&mut self, shard: usize, boot: Generation) {
-        if boot != self.generation {
+        if boot != self.generation || !is_due(self.nodes[shard].tick_at, self.now) {
             return;
         }
         self.nodes[shard].tick_at = None;
-        let due: Option<Mono> = self.nodes[shard].shard.next_deadline().map(|(at, _)| at);
-        if due.is_some_and(|at| at <= self.now) {
+        if self.nodes[shard].shard.next_deadline().0 <= self.now {
             self.input(shard, Input::Tick);
         } else {
             self.after_input(shard);
@@ -270,6 +257,11 @@ impl World {
         }
         self.plan_in(100_000, 2_000_000, Happening::Flush);
     }
+}
+
+/// False for a tick in whose place an earlier one was planned, which plans the next.
+pub(super) fn is_due(planned: Option<Mono>, now: Mono) -> bool {
+    planned.is_some_and(|at| at <= now)
 }
 
 /// A shard's core has its number.

@@ -25,25 +25,31 @@ pub(super) struct Window<'f> {
     key: LogKey,
     segment: Option<SegmentId>,
     start: u64,
+    /// Room for a piece: it only grows.
     bytes: Vec<u8>,
+    /// How much of it the piece takes.
+    filled: usize,
 }
 
 impl<'f> Window<'f> {
     pub(super) fn new(files: &'f mut dyn LogFiles, key: LogKey) -> Self {
-        Self { files, key, segment: None, start: 0, bytes: Vec::new() }
+        Self { files, key, segment: None, start: 0, bytes: Vec::new(), filled: 0 }
     }
 
     /// Makes `length` bytes from `offset` on available; false if the file ends before.
     fn ensure(&mut self, segment: SegmentId, offset: u64, length: usize) -> Result<bool, RecoveryError> {
-        let end = self.start.saturating_add(wide(self.bytes.len()));
+        let end = self.start.saturating_add(wide(self.filled));
         let inside = offset >= self.start && offset.saturating_add(wide(length)) <= end;
         if self.segment == Some(segment) && inside {
             return Ok(true);
         }
-        self.bytes.resize(length.max(WINDOW_BYTES), 0);
+        if self.bytes.len() < length.max(WINDOW_BYTES) {
+            self.bytes.resize(length.max(WINDOW_BYTES), 0);
+        }
+        (self.segment, self.filled) = (None, 0);
         let read = self.files.read_at(segment, offset, &mut self.bytes);
         let read = read.map_err(|source| RecoveryError::Io { what: "read", segment, source })?;
-        self.bytes.truncate(read);
+        self.filled = read;
         self.segment = Some(segment);
         self.start = offset;
         Ok(read >= length)
@@ -51,7 +57,8 @@ impl<'f> Window<'f> {
 
     fn slice(&self, offset: u64, length: usize) -> &[u8] {
         let at = narrow(offset.saturating_sub(self.start));
-        self.bytes.get(at..at.saturating_add(length)).unwrap_or_default()
+        let piece = self.bytes.get(..self.filled).unwrap_or_default();
+        piece.get(at..at.saturating_add(length)).unwrap_or_default()
     }
 
     /// The record at this place with its bytes, if a readable one stands there.
