@@ -24,7 +24,7 @@ pub(crate) enum FrameBody<'a> {
 }
 
 impl FrameBody<'_> {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(body) => body,
             Self::Owned(body) => body,

@@ -271,7 +271,7 @@ impl Ring {
 
     /// Asks for the end of the operation with this tag; its own completion tells.
     pub(crate) fn cancel(&mut self, tag: u64) {
-        let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(tag).all()).build();
+        let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(tag)).build();
         let cancel = cancel.user_data(Tag::of(Kind::Ignored).bits()).flags(squeue::Flags::SKIP_SUCCESS);
         // SAFETY: the entry points to nothing.
         unsafe { self.push(cancel) };

@@ -81,7 +81,7 @@ impl Peer {
         let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap();
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).ok()?;
-        frame::decode_client(body.into()).unwrap().frame
+        frame::decode_client(&body[..]).unwrap().frame
     }
 
     pub(crate) fn write(&mut self, frame: server_frame::Frame) {

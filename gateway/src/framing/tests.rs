@@ -17,11 +17,21 @@ fn upgrades() -> Upgrades {
     Upgrades::Iris(Current::new(Origins::default()))
 }
 
-fn cuts<'a>(framing: &mut Framing, mut input: &'a [u8]) -> Vec<Result<Cut<'a>, CutError>> {
+/// Apart from the bytes that it came in.
+fn owned(cut: Cut<'_>) -> Cut<'static> {
+    match cut {
+        Cut::Frame(body) => Cut::Frame(FrameBody::Owned(Bytes::copy_from_slice(body.bytes()))),
+        Cut::Upgraded(answer) => Cut::Upgraded(answer),
+        Cut::Pong => Cut::Pong,
+        Cut::Closed(status) => Cut::Closed(status),
+    }
+}
+
+fn cuts(framing: &mut Framing, mut input: &[u8]) -> Vec<Result<Cut<'static>, CutError>> {
     let mut found = Vec::new();
     while let Some(cut) = framing.next(&mut input, &upgrades(), LIMIT).transpose() {
         let is_last = cut.is_err();
-        found.push(cut);
+        found.push(cut.map(owned));
         if is_last {
             return found;
         }

@@ -53,7 +53,7 @@ fn read_frame(socket: &mut TcpStream) -> (Option<Frame>, usize) {
     let mut body = vec![0; usize::try_from(u32::from_be_bytes(prefix)).unwrap()];
     socket.read_exact(&mut body).unwrap();
     let length = prefix.len() + body.len();
-    (decode_server(body.into()).unwrap().frame, length)
+    (decode_server(&body[..]).unwrap().frame, length)
 }
 
 /// A logged-in socket that can be read byte by byte.
