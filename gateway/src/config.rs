@@ -182,7 +182,7 @@ sections! {
         rings: u16 = 16;
         /// Descriptors in one of these tables; the kernel allows no more than RLIMIT_NOFILE.
         descriptors_per_ring: u32 = reactor().descriptors_per_ring;
-        /// Receive buffers of a ring, shared by its connections; a power of two.
+        /// Most receive buffers of a ring, shared by its connections and taken as they are needed; a power of two.
         receive_buffers: u16 = reactor().receive_buffers;
         /// Size of a receive buffer.
         receive_buffer_bytes: Size = Size(u64::from(reactor().receive_buffer_bytes));

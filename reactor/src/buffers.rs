@@ -3,6 +3,8 @@
 //! Invariants
 //! - A buffer is with the kernel or in exactly one [`Lease`], never both.
 //! - The memory outlives the ring (the reactor closes rings first) and every lease (each holds the pool).
+//! - The kernel has a few buffers at first, and twice as many whenever few of them are left: it takes them in turn, so that all it
+//!   has are soon in use, and what a core fills again and again should stay in its cache.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,6 +16,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+/// Buffers that a pool begins with.
+const OFFERED_AT_FIRST: u16 = 64;
 
 /// An anonymous, private, page-aligned mapping.
 struct Mapping {
@@ -48,6 +53,8 @@ pub(crate) struct Pool {
     buffer_bytes: u32,
     /// Where the next returned buffer goes. Wraps.
     tail: Cell<u16>,
+    /// Buffers that the kernel knows of, in leases or not.
+    offered: Cell<u16>,
     /// Buffers in leases.
     lent: Cell<u16>,
     /// Buffers that were ever filled; the kernel takes them in the order of their numbers at first.
@@ -64,7 +71,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Maps the memory; all buffers are offered to the kernel as soon as the ring is registered.
+    /// Maps the memory; the first buffers are offered to the kernel as soon as the ring is registered.
     pub(crate) fn new(buffers: u16, buffer_bytes: u32) -> io::Result<Rc<Self>> {
         let entries = Mapping::new(usize::from(buffers) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(buffers) * buffer_bytes as usize)?;
@@ -74,13 +81,29 @@ impl Pool {
             buffers,
             buffer_bytes,
             tail: Cell::new(0),
-            lent: Cell::new(buffers),
+            offered: Cell::new(0),
+            lent: Cell::new(0),
             touched: Cell::new(0),
         };
-        for id in 0..buffers {
-            pool.give_back(id);
-        }
+        pool.offer(OFFERED_AT_FIRST.min(buffers));
         Ok(Rc::new(pool))
+    }
+
+    /// Lets the kernel know of so many buffers more.
+    fn offer(&self, more: u16) {
+        let first = self.offered.get();
+        self.offered.set(first + more);
+        self.lent.set(self.lent.get() + more);
+        for id in first..first + more {
+            self.give_back(id);
+        }
+    }
+
+    /// Offers as many buffers again. False if all are offered.
+    pub(crate) fn grow(&self) -> bool {
+        let more = self.offered.get().min(self.buffers - self.offered.get());
+        self.offer(more);
+        more > 0
     }
 
     /// The address to register.
@@ -97,9 +120,9 @@ impl Pool {
         self.buffers
     }
 
-    /// Buffers that nobody holds a lease of.
+    /// Buffers that the kernel has.
     pub(crate) fn free(&self) -> u16 {
-        self.buffers - self.lent.get()
+        self.offered.get() - self.lent.get()
     }
 
     /// Takes over the buffer that a completion named.
@@ -112,6 +135,9 @@ impl Pool {
         );
         self.lent.set(self.lent.get() + 1);
         self.touched.set(self.touched.get().max(id + 1));
+        if self.free() < self.offered.get() / 4 {
+            self.grow();
+        }
         Lease { pool: Rc::clone(self), id, len }
     }
 
@@ -177,3 +203,6 @@ impl Drop for Lease {
         self.pool.give_back(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

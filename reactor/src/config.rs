@@ -37,7 +37,7 @@ pub struct Config {
     pub submissions: u32,
     /// Length of the completion queue. A burst beyond it is kept by the kernel, at a cost, and counted.
     pub completions: u32,
-    /// Receive buffers of one ring; a power of two, at most 2^15.
+    /// Most receive buffers of one ring; a power of two, at most 2^15. It begins with 64.
     pub receive_buffers: u16,
     /// Bytes of one receive buffer.
     pub receive_buffer_bytes: u32,

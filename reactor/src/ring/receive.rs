@@ -155,7 +155,8 @@ impl Ring {
     }
 
     fn starve(&mut self, index: u32, output: &mut Output) {
-        output.counters.buffer_exhausted += 1;
+        // What the kernel knew of was not enough for one turn; what there is may be.
+        output.counters.buffer_exhausted += u64::from(!self.pool.grow());
         let slot = self.slots.at(index);
         if !slot.flags.waiting() {
             slot.flags.set_waiting(true);
