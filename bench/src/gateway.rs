@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 /// How long a gateway may take to start: it writes its log segments and its ballast first.
 const START_PATIENCE: Duration = Duration::from_mins(1);
-/// How long it may take to stop: with a million connections it took two and a half minutes (docs/decisions/0021).
+/// How long it may take to stop: with a million connections it took two and a half minutes once (docs/decisions/0023).
 const STOP_PATIENCE: Duration = Duration::from_mins(5);
 /// How long it may take to answer a signal with its statistics.
 const STATS_PATIENCE: Duration = Duration::from_secs(5);
