@@ -1,22 +1,22 @@
 //! What a connection's bytes go through: nothing, or TLS 1.3. The same on every engine, on both sides.
 //!
-//! The load side and the floors use rustls' buffered connection: its extra memory is on the side of the load, and
-//! the copy it costs a floor (a few hundred bytes a frame) is small beside a record's encryption.
+//! Both sides go through the gateway's own kind of connection, which keeps no buffers: a million of them fit beside the
+//! gateway, and a floor's server does the work of the gateway's.
 //!
 //! Invariants
-//! - Plaintext is never put on the wire by a TLS channel: what cannot be encrypted yet waits inside rustls.
+//! - Plaintext is never put on the wire by a TLS channel: before the handshake is complete, nothing can be sealed.
 //! - A server's certificate is always verified against the one authority that was given.
 
 mod tickets;
 mod websocket;
 
 use crate::error::BenchError;
+use iris_tls::{Client, Server, TlsConn};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite::TLS13_AES_128_GCM_SHA256, default_provider};
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,19 +90,14 @@ impl Security {
     /// # Errors
     /// rustls refused its configuration.
     pub fn channel(&self) -> Result<Channel, BenchError> {
-        let failed = |error: rustls::Error| BenchError::Tls(error.to_string());
         Ok(match self {
             Self::Plain => Channel::Plain,
             Self::TlsClient(config) => {
                 let name =
                     ServerName::try_from("localhost").map_err(|error| BenchError::Tls(error.to_string()))?;
-                let client = ClientConnection::new(Arc::clone(config), name).map_err(failed)?;
-                Channel::Tls(Box::new(client.into()))
+                Channel::TlsClient(Box::new(TlsConn::client(Arc::clone(config), name)?))
             }
-            Self::TlsServer(config) => {
-                let server = ServerConnection::new(Arc::clone(config)).map_err(failed)?;
-                Channel::Tls(Box::new(server.into()))
-            }
+            Self::TlsServer(config) => Channel::TlsServer(Box::new(TlsConn::server(Arc::clone(config))?)),
             Self::WebSocketClient(inner) => {
                 let number = CHANNELS.fetch_add(1, Ordering::Relaxed);
                 Channel::WebSocket(Box::new((inner.channel()?, WebSocketEnd::new(number))))
@@ -187,8 +182,10 @@ fn client_config(roots: RootCertStore) -> ClientConfig {
 pub enum Channel {
     /// None.
     Plain,
-    /// TLS 1.3.
-    Tls(Box<Connection>),
+    /// TLS 1.3, the side that connects.
+    TlsClient(Box<TlsConn<Client>>),
+    /// TLS 1.3, the side that accepts.
+    TlsServer(Box<TlsConn<Server>>),
     /// WebSocket inside another one.
     WebSocket(Box<(Channel, WebSocketEnd)>),
 }
@@ -198,7 +195,8 @@ impl Channel {
     pub fn is_open(&self) -> bool {
         match self {
             Self::Plain => true,
-            Self::Tls(tls) => !tls.is_handshaking(),
+            Self::TlsClient(tls) => tls.is_open(),
+            Self::TlsServer(tls) => tls.is_open(),
             Self::WebSocket(websocket) => websocket.1.is_open(),
         }
     }
@@ -207,27 +205,27 @@ impl Channel {
     pub fn is_resumed(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Tls(tls) => tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            Self::TlsClient(tls) => tls.is_resumed(),
+            Self::TlsServer(tls) => tls.is_resumed(),
             Self::WebSocket(websocket) => websocket.0.is_resumed(),
         }
     }
 
-    /// Takes received bytes of a TLS channel: plaintext is appended to `plain`, what must be answered to `wire`.
+    /// Takes received bytes, and spends them: plaintext is appended to `plain`, what must be answered to `wire`.
     ///
     /// # Errors
     /// The peer broke TLS, or its certificate is not trusted.
     pub fn open(
         &mut self,
-        mut received: &[u8],
+        received: &mut [u8],
         plain: &mut Vec<u8>,
         wire: &mut Vec<u8>,
     ) -> Result<(), BenchError> {
-        let tls = match self {
-            Self::Plain => {
-                plain.extend_from_slice(received);
-                return Ok(());
-            }
-            Self::Tls(tls) => tls,
+        let taken = |bytes: &[u8]| plain.extend_from_slice(bytes);
+        match self {
+            Self::Plain => plain.extend_from_slice(received),
+            Self::TlsClient(tls) => _ = tls.receive(received, wire, taken)?,
+            Self::TlsServer(tls) => _ = tls.receive(received, wire, taken)?,
             Self::WebSocket(websocket) => {
                 let (inner, end) = &mut **websocket;
                 let (mut bytes, mut answers) = (Vec::new(), Vec::new());
@@ -238,31 +236,23 @@ impl Channel {
                 if !bytes.is_empty() {
                     end.receive(&bytes, plain, &mut answers)?;
                 }
-                return if answers.is_empty() { Ok(()) } else { inner.seal(&answers, wire) };
+                if !answers.is_empty() {
+                    inner.seal(&answers, wire)?;
+                }
             }
-        };
-        let failed = |error: &dyn std::fmt::Display| BenchError::Tls(error.to_string());
-        while !received.is_empty() {
-            tls.read_tls(&mut received).map_err(|error| failed(&error))?;
-            let state = tls.process_new_packets().map_err(|error| failed(&error))?;
-            let start = plain.len();
-            plain.resize(start + state.plaintext_bytes_to_read(), 0);
-            tls.reader().read_exact(&mut plain[start..]).map_err(|error| failed(&error))?;
         }
-        self.drain(wire)
+        Ok(())
     }
 
     /// Encrypts `plain` (or copies it) behind what is in `wire` already.
     ///
     /// # Errors
-    /// rustls refused it.
+    /// The handshake is not complete, or rustls refused it.
     pub fn seal(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), BenchError> {
         match self {
             Self::Plain => wire.extend_from_slice(plain),
-            Self::Tls(tls) => {
-                tls.writer().write_all(plain).map_err(|error| BenchError::Tls(error.to_string()))?;
-                self.drain(wire)?;
-            }
+            Self::TlsClient(tls) => tls.seal(plain, wire)?,
+            Self::TlsServer(tls) => tls.seal(plain, wire)?,
             Self::WebSocket(websocket) => {
                 let (inner, end) = &mut **websocket;
                 let mut messages = Vec::new();
@@ -273,18 +263,14 @@ impl Channel {
         Ok(())
     }
 
-    /// Appends what TLS has to say of itself to `wire`: the client's first flight, for one.
+    /// Appends what the connecting side says first to `wire`.
     ///
     /// # Errors
     /// rustls refused it.
     pub fn drain(&mut self, wire: &mut Vec<u8>) -> Result<(), BenchError> {
         match self {
-            Self::Plain => {}
-            Self::Tls(tls) => {
-                while tls.wants_write() {
-                    tls.write_tls(wire).map_err(|error| BenchError::Tls(error.to_string()))?;
-                }
-            }
+            Self::Plain | Self::TlsServer(_) => {}
+            Self::TlsClient(tls) => _ = tls.receive(&mut [], wire, |_| ())?,
             Self::WebSocket(websocket) => {
                 let (inner, end) = &mut **websocket;
                 inner.drain(wire)?;

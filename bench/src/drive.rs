@@ -289,9 +289,10 @@ impl Soldier {
     }
 }
 
-/// The reactor of a load: nothing is parked, several rings where descriptors are scarce.
+/// The reactor of a load: several rings where descriptors are scarce. Silent connections are polled, as the gateway's: a
+/// million of them share the host.
 pub fn load_config() -> Config {
-    Config { idle_after: None, rings: RINGS_MAX, receive_buffers: 4096, ..Config::default() }
+    Config { rings: RINGS_MAX, receive_buffers: 4096, ..Config::default() }
 }
 
 /// The durability that a Welcome must promise.

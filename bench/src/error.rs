@@ -124,6 +124,12 @@ impl Status {
     }
 }
 
+impl From<iris_tls::TlsError> for BenchError {
+    fn from(error: iris_tls::TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
+}
+
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
         Self::from(status.code())

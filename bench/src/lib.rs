@@ -11,6 +11,7 @@
 
 pub mod backlog;
 pub mod channel;
+pub mod chart;
 pub mod clock;
 pub mod compare;
 pub mod cpu;
@@ -21,6 +22,7 @@ pub mod floor;
 pub mod footprint;
 pub mod framing;
 pub mod gateway;
+pub mod growth;
 pub mod handshakes;
 pub mod hiccup;
 pub mod histogram;

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - All frames queued for a connection in one turn leave in one send; one send a connection is in flight.
+//! - An idle connection has no buffer.
 //! - Traffic sees plaintext only; a connection is announced as opened once plaintext can flow, and closed once.
 
 use crate::channel::{Channel, Security};
@@ -87,7 +88,11 @@ impl Wires {
     /// The queue of a connection, to append whole frames to; `None` if it has closed.
     pub fn out(&mut self, id: LinkId) -> Option<&mut Vec<u8>> {
         self.mark(id);
-        self.links.get_mut(id.0).map(|link| &mut link.out)
+        let link = self.links.get_mut(id.0)?;
+        if link.out.capacity() == 0 {
+            link.out = self.spare.pop().unwrap_or_default();
+        }
+        Some(&mut link.out)
     }
 
     /// Ends a connection at the end of this turn.
@@ -108,7 +113,7 @@ impl Wires {
     /// Gives an unfinished frame back.
     pub fn put_partial(&mut self, id: LinkId, partial: Vec<u8>) {
         if let Some(link) = self.links.get_mut(id.0) {
-            link.partial = partial;
+            link.partial = if partial.is_empty() { Vec::new() } else { partial };
         }
     }
 
@@ -122,7 +127,7 @@ impl Wires {
     }
 
     fn keep(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_MAX {
+        if buffer.capacity() > 0 && self.spare.len() < SPARE_MAX {
             buffer.clear();
             self.spare.push(buffer);
         }
@@ -215,7 +220,7 @@ impl Links {
                     self.announce(id, traffic)?;
                 }
                 Event::Connected { conn, result } => self.connected(conn, result.is_ok(), traffic)?,
-                Event::Received { conn, bytes } => self.received(conn, &bytes, traffic)?,
+                Event::Received { conn, mut bytes } => self.received(conn, &mut bytes, traffic)?,
                 Event::Sent { conn, buffer } => self.sent(conn, buffer),
                 Event::Closed { conn, cause } => self.closed(conn, cause, traffic)?,
                 Event::Woken => woken = true,
@@ -270,7 +275,12 @@ impl Links {
         traffic.opened(&mut self.wires, id)
     }
 
-    fn received(&mut self, conn: Conn, bytes: &[u8], traffic: &mut impl Traffic) -> Result<(), BenchError> {
+    fn received(
+        &mut self,
+        conn: Conn,
+        bytes: &mut [u8],
+        traffic: &mut impl Traffic,
+    ) -> Result<(), BenchError> {
         let Some(&id) = self.by_conn.get(&conn) else { return Ok(()) };
         let link = &mut self.wires.links[id.0];
         if matches!(link.channel, Channel::Plain) {
@@ -313,17 +323,24 @@ impl Links {
     fn flush_link(&mut self, id: LinkId) -> Result<(), BenchError> {
         let Some(link) = self.wires.links.get_mut(id.0) else { return Ok(()) };
         link.dirty = false;
+        // It was asked for and not needed.
+        let unused = if link.out.is_empty() { std::mem::take(&mut link.out) } else { Vec::new() };
+        self.wires.keep(unused);
+        let Some(link) = self.wires.links.get_mut(id.0) else { return Ok(()) };
         if link.sending || link.state == LinkState::Connecting {
             return Ok(());
         }
-        let spare = self.wires.spare.pop().unwrap_or_default();
         let wire = if matches!(link.channel, Channel::Plain) {
-            std::mem::replace(&mut link.out, spare)
+            std::mem::take(&mut link.out)
         } else {
-            let mut wire = std::mem::replace(&mut link.wire, spare);
+            let mut wire = std::mem::take(&mut link.wire);
             if link.channel.is_open() && !link.out.is_empty() {
+                if wire.capacity() == 0 {
+                    wire = self.wires.spare.pop().unwrap_or_default();
+                }
                 link.channel.seal(&link.out, &mut wire)?;
-                link.out.clear();
+                let out = std::mem::take(&mut link.out);
+                self.wires.keep(out);
             }
             wire
         };
@@ -331,6 +348,7 @@ impl Links {
             self.wires.keep(wire);
             return Ok(());
         }
+        let Some(link) = self.wires.links.get_mut(id.0) else { return Ok(()) };
         link.sending = true;
         self.reactor.send(link.conn, wire);
         Ok(())

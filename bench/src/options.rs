@@ -35,6 +35,8 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Highest rate that is held without a growing backlog, by bisection.
     Rate(RateArgs),
+    /// The same load at several sizes, one thing growing at a time: connections, rate, payload, shards. With --out, curves on a page.
+    Growth(GrowthArgs),
     /// A long load with lost connections and, if asked for, killed gateways: nothing may be lost, nothing may grow.
     Soak(SoakArgs),
     /// All devices lose their connections at once and come back: how long until the last is served.
@@ -416,6 +418,80 @@ pub struct MemoryArgs {
     /// Where and how to report.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sweep {
+    /// Connections, at a fixed rate.
+    Connections,
+    /// Messages a second, until they are not held.
+    Rate,
+    /// Bytes of a payload.
+    Payload,
+    /// Cores of the gateway; more than the host has share them.
+    Shards,
+}
+
+impl Sweep {
+    /// Its name, as typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Rate => "rate",
+            Self::Payload => "payload",
+            Self::Shards => "shards",
+        }
+    }
+
+    /// What its sizes are.
+    pub fn axis(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Rate => "messages a second",
+            Self::Payload => "bytes of a payload",
+            Self::Shards => "shards",
+        }
+    }
+}
+
+/// `growth`.
+#[derive(Clone, Debug, Args)]
+pub struct GrowthArgs {
+    /// What grows, one after the other; by default everything.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub sweep: Vec<Sweep>,
+    /// Messages a second where it is not the rate that grows.
+    #[arg(long, default_value_t = 2_000.0)]
+    pub rate: f64,
+    /// Connections of that sweep; half of them are pairs.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000])]
+    pub connections: Vec<u32>,
+    /// Rates of that sweep.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000.0, 2_000.0, 5_000.0, 10_000.0, 15_000.0, 20_000.0, 30_000.0])]
+    pub rates: Vec<f64>,
+    /// Payloads of that sweep, in bytes.
+    #[arg(long, value_delimiter = ',', default_values_t = [32, 128, 1_024, 4_096, 16_384, 65_536])]
+    pub payloads: Vec<usize>,
+    /// Numbers of shards of that sweep.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
+    pub shard_counts: Vec<u16>,
+    /// The load.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Where and how to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl GrowthArgs {
+    /// What is asked to grow.
+    pub fn sweeps(&self) -> Vec<Sweep> {
+        if self.sweep.is_empty() { Sweep::value_variants().to_vec() } else { self.sweep.clone() }
+    }
 }
 
 /// `soak`.

@@ -3,6 +3,7 @@
 //! Invariants
 //! - Standard output carries the report and nothing else; progress and complaints go to standard error.
 
+use crate::chart::Chart;
 use crate::error::BenchError;
 use crate::histogram::Latencies;
 use crate::options::OutputArgs;
@@ -28,10 +29,24 @@ pub fn publish(
     length: Duration,
     args: &OutputArgs,
 ) -> Result<(), BenchError> {
+    publish_with(report, distributions, &[], length, args)
+}
+
+/// The same with charts in the page.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn publish_with(
+    report: &Report,
+    distributions: &[(String, Latencies)],
+    charts: &[Chart],
+    length: Duration,
+    args: &OutputArgs,
+) -> Result<(), BenchError> {
     if let Some(directory) = &args.out {
         fs::create_dir_all(directory).map_err(BenchError::io(directory.display().to_string()))?;
         write(&directory.join("report.json"), report.json().as_bytes())?;
-        write(&directory.join("report.html"), page(report, distributions).as_bytes())?;
+        write(&directory.join("report.html"), page(report, distributions, charts).as_bytes())?;
         for (name, latencies) in distributions {
             write(&directory.join(format!("{name}.hgrm")), percentiles(latencies).as_bytes())?;
             write(&directory.join(format!("{name}.hlog")), &interval_log(name, latencies, length)?)?;

@@ -1,9 +1,10 @@
-//! A report as one offline page: a plot of the distributions by percentile, and the table.
+//! A report as one offline page: a plot of the distributions by percentile, charts, and the table.
 //!
 //! Invariants
 //! - The page loads nothing and runs nothing: one file, no script.
 //! - Every text that comes from outside is escaped.
 
+use crate::chart::Chart;
 use crate::histogram::Latencies;
 use crate::report::Report;
 use crate::schedule::exact;
@@ -17,7 +18,7 @@ const MARGIN: f64 = 60.0;
 /// The plot ends at 99.999 %.
 const DECADES: f64 = 5.0;
 /// One for each distribution, in turn; told apart by lightness too.
-const COLOURS: [&str; 6] = ["#3366cc", "#dc7a1e", "#1f8a5b", "#b03a78", "#7a5cc2", "#6b6b6b"];
+pub(crate) const COLOURS: [&str; 6] = ["#3366cc", "#dc7a1e", "#1f8a5b", "#b03a78", "#7a5cc2", "#6b6b6b"];
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;\
     color-scheme:light dark}table{border-collapse:collapse;width:100%}td{padding:.15rem .6rem;\
@@ -26,7 +27,7 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;m
     .axis{stroke:#8888;fill:none}text{font:12px system-ui,sans-serif;fill:currentColor}";
 
 /// The page.
-pub fn page(report: &Report, distributions: &[(String, Latencies)]) -> String {
+pub fn page(report: &Report, distributions: &[(String, Latencies)], charts: &[Chart]) -> String {
     let mut page = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">");
     // Writing into a String cannot fail.
     let _ = write!(page, "<title>iris-bench</title><style>{STYLE}</style><h1>iris-bench</h1>");
@@ -34,6 +35,12 @@ pub fn page(report: &Report, distributions: &[(String, Latencies)]) -> String {
     if !drawn.is_empty() {
         page.push_str("<h2>Latency by percentile</h2>");
         plot(&drawn, &mut page);
+    }
+    if !charts.is_empty() {
+        page.push_str("<h2>Growth</h2>");
+        for chart in charts {
+            chart.draw(&mut page);
+        }
     }
     page.push_str("<h2>Figures</h2><table>");
     for (key, value) in report.rows() {
@@ -113,7 +120,7 @@ fn microseconds(power: f64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -135,7 +142,7 @@ mod tests {
         let mut report = Report::new("latency");
         report.text("host.cpu", "<script src=x>&");
         report.number("delivery.p50_us", 123.5);
-        let page = page(&report, &[("delivery".to_owned(), latencies())]);
+        let page = page(&report, &[("delivery".to_owned(), latencies())], &[]);
         assert!(page.contains("&lt;script src=x&gt;&amp;") && !page.contains("<script"));
         assert!(page.contains("123.5") && page.contains("<polyline") && !page.contains("http"));
     }
@@ -156,6 +163,6 @@ mod tests {
             parsed.iter().all(|(x, y)| (0.0..=WIDTH).contains(x) && (0.0..=HEIGHT).contains(y)),
             "{line}"
         );
-        assert!(!page(&Report::new("x"), &[("none".to_owned(), Latencies::new())]).contains("<svg"));
+        assert!(!page(&Report::new("x"), &[("none".to_owned(), Latencies::new())], &[]).contains("<svg"));
     }
 }

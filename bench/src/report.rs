@@ -73,6 +73,15 @@ impl Report {
         }
     }
 
+    /// The same with every key behind this one.
+    #[must_use]
+    pub fn under(mut self, prefix: &str) -> Self {
+        for (name, _) in &mut self.entries {
+            *name = format!("{prefix}.{name}");
+        }
+        self
+    }
+
     /// The same without keys that begin with one of these.
     #[must_use]
     pub fn without(mut self, prefixes: &[&str]) -> Self {

@@ -10,7 +10,7 @@ use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKi
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
 use crate::report::Report;
-use crate::{compare, handshakes, hostile, instructions, latency, memory, rate, soak, storm};
+use crate::{compare, growth, handshakes, hostile, instructions, latency, memory, rate, soak, storm};
 use std::time::Duration;
 
 /// Runs a command.
@@ -18,6 +18,7 @@ use std::time::Duration;
 /// # Errors
 /// Why it could not be completed, or what was wrong: [`BenchError::status`] is the exit status.
 pub fn run(options: Options) -> Result<(), BenchError> {
+    iris_reactor::raise_descriptor_limit();
     match options.command {
         Command::Floor { floor } => floor_command(floor),
         Command::ServeFloor(args) => floor::server::serve(&args),
@@ -25,6 +26,7 @@ pub fn run(options: Options) -> Result<(), BenchError> {
         Command::Instructions(args) => instructions::run(&args),
         Command::Memory(args) => memory::run(&args),
         Command::Rate(args) => rate::run(&args),
+        Command::Growth(args) => growth::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Handshakes(args) => handshakes::run(&args),

@@ -26,6 +26,16 @@ use std::path::PathBuf;
 /// Mail that fits between two cores: half of it is requests, half is room for their replies.
 pub(crate) const MAIL_RING: usize = 16_384;
 
+/// Descriptors of the process that are no shard's: 128 connections of operators, signals, the log's text, what starts it.
+const DESCRIPTORS_OF_OTHERS: u64 = 160;
+/// Descriptors of a ring: its own, that which others post to, and its wake-up.
+const DESCRIPTORS_OF_A_RING: u64 = 3;
+/// Descriptors of a shard beside its rings and the files that its tables keep open: sockets that listen, wakers, segments of the
+/// log, files that the tables write.
+const DESCRIPTORS_OF_A_SHARD: u64 = 24;
+/// Files of a shard's tables that are kept open, at least (the library's own least) and at most.
+const OPEN_FILES: (i32, i32) = (20, 512);
+
 /// An open data directory.
 pub(crate) struct Opened {
     directory: OpenedDirectory<RocksTables>,
@@ -55,11 +65,15 @@ pub(crate) struct CoreBoot {
     pub(crate) durability: Durability,
 }
 
-/// Opens the data directory for this many shards.
+/// Opens the data directory for this many shards, with as many descriptors as the process may have.
 ///
 /// # Errors
 /// [`ServeError`]: locked, damaged, of another format, or not usable.
-pub(crate) fn open(config: &Config, shards: u16, plan: &ServePlan) -> Result<Opened, ServeError> {
+pub(crate) fn open(
+    config: &Config,
+    (shards, descriptors): (u16, u64),
+    plan: &ServePlan,
+) -> Result<Opened, ServeError> {
     let path = &config.server.data_dir;
     let unusable = |what: &str, error: std::io::Error| {
         ServeError::new(ExitStatus::DataDirUnusable, format!("cannot {what} {}: {error}", path.display()))
@@ -69,6 +83,7 @@ pub(crate) fn open(config: &Config, shards: u16, plan: &ServePlan) -> Result<Ope
     let rocks = RocksConfig {
         memtable_bytes: usize::try_from(config.storage.write_buffer.0).unwrap_or(usize::MAX),
         block_cache_bytes: usize::try_from(config.storage.block_cache.0).unwrap_or(usize::MAX),
+        open_files_max: open_files_max(shards, config.connections.rings, descriptors),
         ..RocksConfig::default()
     };
     let mut databases = RocksDatabases::new(path, RocksShared::new(rocks));
@@ -85,6 +100,23 @@ pub(crate) fn open(config: &Config, shards: u16, plan: &ServePlan) -> Result<Ope
     let cores = cores((config, share), &mut directory, &request, &placement)
         .map_err(|error| unusable("prepare", error))?;
     Ok(Opened { directory, cores, placement, share })
+}
+
+/// Files that the tables of one shard may keep open, of the descriptors that connections of operators, rings and logs leave. A
+/// file that cannot be opened ends the process, so nobody else may take these.
+fn open_files_max(shards: u16, rings: u16, descriptors: u64) -> i32 {
+    let share = descriptors.saturating_sub(DESCRIPTORS_OF_OTHERS) / u64::from(shards.max(1));
+    let taken = DESCRIPTORS_OF_A_SHARD + DESCRIPTORS_OF_A_RING * u64::from(rings);
+    let files = i32::try_from(share.saturating_sub(taken)).unwrap_or(i32::MAX);
+    if files < OPEN_FILES.0 {
+        tracing::warn!(
+            descriptors,
+            shards,
+            rings,
+            "RLIMIT_NOFILE is too low: the tables may find no descriptor"
+        );
+    }
+    files.clamp(OPEN_FILES.0, OPEN_FILES.1)
 }
 
 fn request(config: &Config, shards: u16, plan: &ServePlan) -> std::io::Result<OpenRequest> {
@@ -232,3 +264,6 @@ impl Opened {
         self.directory.meta.stop_clean(clock, vouched)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,7 @@ sections! {
     connections: Connections {
         /// Most io_uring instances of a core. Each has a table of descriptors of its own.
         rings: u16 = 16;
-        /// Descriptors in one of these tables; the kernel allows no more than RLIMIT_NOFILE.
+        /// Descriptors in one of these tables; the kernel allows no more than RLIMIT_NOFILE, which is raised to its hard limit at the start.
         descriptors_per_ring: u32 = reactor().descriptors_per_ring;
         /// Most receive buffers of a ring, shared by its connections and taken as they are needed; a power of two.
         receive_buffers: u16 = reactor().receive_buffers;

@@ -84,7 +84,7 @@ impl Echo {
         self.reactor.turn(Wait::Forever)?;
         while let Some(event) = self.reactor.next() {
             match event {
-                Event::Accepted { conn, .. } => match self.tls.as_ref().map(TlsConn::new).transpose() {
+                Event::Accepted { conn, .. } => match self.tls.as_ref().map(ServerTls::conn).transpose() {
                     Ok(tls) => {
                         self.peers.insert(conn, Peer { tls, ..Peer::default() });
                     }

@@ -35,7 +35,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use iris_protocol::websocket::Origins;
 use iris_protocol::{ShardId, Wall};
 use iris_reactor::mail::{Post, mesh};
-use iris_reactor::{Peer, PeerAddresses, Reactor, Waker};
+use iris_reactor::{Peer, PeerAddresses, Reactor, Waker, raise_descriptor_limit};
 use iris_shard::{Placement, Shard};
 use iris_storage::meta::MetaError;
 use iris_storage::number::Vouch;
@@ -144,6 +144,7 @@ fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Resul
     let demo = open_demo(&mut config, plan)?;
     let flags = plan.flags;
     let shards = shard_count(&config);
+    let descriptors = raise_descriptor_limit();
     host::tell(&config, shards);
     let keys = Keys::new(load_keys(&config, demo.as_deref())?);
     let origins = Current::new(load_origins(&config)?);
@@ -153,7 +154,7 @@ fn serve(mut config: Config, plan: &ServePlan, log: Option<LogControl>) -> Resul
     let control = Arc::new(Control::default());
     let addresses = AddressTable::new(&config.limits.of_addresses());
     let (board, admin) = admin::open(&shown, &control, log.clone(), demo.clone())?;
-    let mut opened = boot::open(&config, shards, plan)?;
+    let mut opened = boot::open(&config, (shards, descriptors), plan)?;
     let tickets = open_tickets(&config)?;
     let tls = load_tls(&config, &tickets)?;
     let mut bound = bind_all(&config, flags, tls.as_ref(), usize::from(shards))?;

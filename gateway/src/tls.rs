@@ -4,11 +4,10 @@
 //! - TLS 1.3 alone, no early data, no client certificates, no ALPN; the server chooses the cipher.
 //! - Connections keep the certificate that they began with; others can be put in force for those that follow.
 
-pub mod conn;
 pub mod selfsigned;
 pub mod tickets;
 
-pub use conn::{TlsConn, TlsError, TlsState};
+pub use iris_tls::{TlsError, TlsState};
 pub use tickets::{TicketError, Tickets};
 
 use rustls::ServerConfig;
@@ -25,6 +24,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Tickets after a full handshake. 1: rustls' default of 2 costs a record and an encryption more at every handshake.
 const TICKETS: usize = 1;
+
+/// The server's end of one connection.
+pub type TlsConn = iris_tls::TlsConn<iris_tls::Server>;
 
 /// Why a certificate or a key is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +100,15 @@ impl ServerTls {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// A connection before its first byte.
+    ///
+    /// # Errors
+    /// [`TlsError::Protocol`] if the system gives no random bytes.
+    pub fn conn(&self) -> Result<TlsConn, TlsError> {
+        TlsConn::server(self.config())
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -27,9 +27,10 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("simulator", &["protocol", "storage", "shard", "client"], &[]),
     ("reactor", &[], &[]),
     ("tuning", &[], &[]),
-    ("gateway", &["protocol", "storage", "shard", "reactor", "tuning"], &["client"]),
+    ("tls", &[], &[]),
+    ("gateway", &["protocol", "storage", "shard", "reactor", "tls", "tuning"], &["client"]),
     ("client", &["protocol"], &[]),
-    ("bench", &["protocol", "client", "reactor"], &[]),
+    ("bench", &["protocol", "client", "reactor", "tls"], &[]),
 ];
 /// Crates that only some may name: third party, and who may.
 const RESERVED: &[(&str, &[&str])] =

@@ -182,6 +182,13 @@ impl fmt::Debug for Lease {
     }
 }
 
+impl Lease {
+    /// True if there was no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.pool.buffer_bytes
+    }
+}
+
 impl Deref for Lease {
     type Target = [u8];
 

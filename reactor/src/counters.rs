@@ -36,7 +36,7 @@ pub struct Counters {
     pub throttled: u64,
     /// Times a silent connection fell back to a poll.
     pub idle_falls: u64,
-    /// Times such a connection came back.
+    /// Times such a connection was received from all the time again, because it went on talking.
     pub idle_returns: u64,
     /// Whole buffers sent.
     pub sends: u64,

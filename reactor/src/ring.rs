@@ -24,6 +24,7 @@ use crate::buffers::Pool;
 use crate::config::Config;
 use crate::conn::Conn;
 use crate::counters::Counters;
+use crate::descriptors::descriptor_limit;
 use crate::event::Event;
 use crate::setup::{SetupError, check_kernel};
 use crate::slots::{NONE, Phase, Slot, SlotRef, Slots};
@@ -532,12 +533,6 @@ fn build(config: &Config) -> io::Result<IoUring> {
         .setup_cqsize(config.completions)
         .dontfork()
         .build(config.submissions)
-}
-
-/// The soft RLIMIT_NOFILE, which bounds each descriptor table.
-fn descriptor_limit() -> u32 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    u32::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) enum Receive {
     Armed,
     /// A poll, because the connection is silent.
     Polling,
+    /// A single receive of what ended the poll of a silent connection.
+    Once,
     /// A receive or poll that was told to end and has not yet.
     Stopping,
 }
@@ -81,6 +83,7 @@ flags! {
     close_wanted set_close_wanted 6, "Close it when the move has failed.";
     moved set_moved 7, "Another core has it; the close ends with `Moved`.";
     unannounced set_unannounced 8, "The owner does not know of it yet: no event is owed.";
+    readable set_readable 9, "Its poll has ended: there is something to receive.";
 }
 
 /// One connection.
@@ -99,6 +102,8 @@ pub(crate) struct Slot {
     pub(crate) turn: u32,
     cause: i32,
     pub(crate) pending: u16,
+    /// How often a silent connection said something within the time of silence.
+    pub(crate) stirs: u8,
     pub(crate) flags: Flags,
     pub(crate) phase: Phase,
     pub(crate) receive: Receive,
@@ -118,6 +123,7 @@ impl Slot {
             turn: 0,
             cause: 0,
             pending: 0,
+            stirs: 0,
             flags: Flags::default(),
             phase: Phase::Free,
             receive: Receive::Off,

@@ -40,6 +40,11 @@ impl Wheel {
         u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
+    /// True if there was silence for the whole time between two ticks.
+    pub(crate) fn is_silence(since: u32, now: u32) -> bool {
+        now.saturating_sub(since) >= SPAN
+    }
+
     /// When the next bucket comes up, if anything waits in any.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         (self.waiting > 0).then(|| self.start + self.tick * self.cursor.saturating_add(1))
@@ -86,7 +91,7 @@ impl Wheel {
             if !slot.is_receiving() {
                 continue;
             }
-            if now.saturating_sub(slot.last_tick) >= SPAN {
+            if Self::is_silence(slot.last_tick, now) {
                 return Some(index);
             }
             self.insert(slots, index);

@@ -74,9 +74,9 @@ pub fn capacity(host: &Host, plan: &Plan) -> Capacity {
     Capacity { planned: plan.connections, bounds }
 }
 
-/// Each ring's table may have as many entries as the process may have open files.
+/// Each ring's table may have as many entries as the process may have open files; the gateway raises its limit as far as it may.
 fn by_open_files(host: &Host, plan: &Plan) -> Result<Bound, ReadError> {
-    let limit = host.resource_limit("Max open files")?.soft;
+    let limit = host.resource_limit("Max open files")?.hard;
     Ok(Bound {
         by: format!("RLIMIT_NOFILE ({limit}, one table for each of {} rings)", plan.rings()),
         connections: limit.saturating_mul(plan.rings()),

@@ -35,7 +35,7 @@ impl Echoer {
     }
 
     /// Replaces `wire` by what is to be sent for `received`.
-    fn turn(&mut self, received: &[u8], wire: &mut Vec<u8>) -> Result<(), crate::error::BenchError> {
+    fn turn(&mut self, received: &mut [u8], wire: &mut Vec<u8>) -> Result<(), crate::error::BenchError> {
         wire.clear();
         if matches!(self.channel, crate::channel::Channel::Plain) {
             wire.extend_from_slice(received);

@@ -11,7 +11,7 @@ use crate::conn::{ConnState, Phase, TlsLink, Transport};
 use crate::frames::FrameBody;
 use crate::framing::{Cut, CutError, Framing};
 use crate::gate::{Shown, TokenGate};
-use crate::tls::{TlsConn, TlsState};
+use crate::tls::TlsState;
 use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
 use iris_protocol::websocket::Refusal;
@@ -214,7 +214,7 @@ fn begin(scheme: &Scheme) -> Option<(Transport, Framing)> {
     let transport = match &scheme.tls {
         None => Transport::Plain,
         Some(tls) => {
-            let conn = TlsConn::new(tls).ok()?;
+            let conn = tls.conn().ok()?;
             Transport::Tls(Box::new(TlsLink { conn, sealed: Vec::new() }))
         }
     };

@@ -1,7 +1,7 @@
 //! The server's end against a rustls client, both in memory.
 
-use super::conn::LEFTOVER_BYTES_MAX;
 use super::{ServerTls, ServerTlsError, Tickets, TlsConn, TlsError, TlsState, selfsigned};
+use iris_tls::LEFTOVER_BYTES_MAX;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
@@ -55,7 +55,7 @@ impl Link {
     fn new(tls: &ServerTls, config: &Arc<ClientConfig>) -> Self {
         let client =
             ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap();
-        let server = TlsConn::new(tls).unwrap();
+        let server = tls.conn().unwrap();
         Self { client, server, to_client: Vec::new(), at_server: Vec::new(), at_client: Vec::new() }
     }
 
@@ -213,7 +213,7 @@ fn hello_of_tls12() -> Vec<u8> {
 #[test]
 fn a_client_of_tls12_is_refused_with_an_alert() {
     let (tls, _) = server();
-    let mut server = TlsConn::new(&tls).unwrap();
+    let mut server = tls.conn().unwrap();
     let mut out = Vec::new();
     let outcome = server.receive(&mut hello_of_tls12(), &mut out, |_| panic!("no application bytes"));
     assert!(matches!(outcome, Err(TlsError::Protocol(_))), "{outcome:?}");
@@ -230,7 +230,7 @@ fn what_is_not_tls_is_an_error() {
     let http = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
     let frame = [0, 0, 0, 10, 10, 8, 1, 2, 3, 4, 5, 6, 7, 8].to_vec();
     for mut bytes in [http, frame, vec![0; 64], vec![0xff; 64], b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()] {
-        let mut server = TlsConn::new(&tls).unwrap();
+        let mut server = tls.conn().unwrap();
         let outcome = server.receive(&mut bytes, &mut Vec::new(), |_| panic!("no application bytes"));
         assert!(matches!(outcome, Err(TlsError::Protocol(_))), "{outcome:?}");
         assert!(!server.is_open());
@@ -277,7 +277,7 @@ fn a_damaged_flight_never_panics() {
 #[test]
 fn an_endless_handshake_message_is_given_up() {
     let (tls, _) = server();
-    let mut server = TlsConn::new(&tls).unwrap();
+    let mut server = tls.conn().unwrap();
     let mut begin = vec![22, 3, 1, 0, 104, 1, 0, 0xff, 0xf0];
     begin.extend([3; 100]);
     server.receive(&mut begin, &mut Vec::new(), |_| {}).unwrap();

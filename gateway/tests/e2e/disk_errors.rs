@@ -1,5 +1,5 @@
-//! The disk fails: under the tables a library in front of libc makes their syncs fail while a file exists, under the log a
-//! limit on the size of files makes its writes fail.
+//! The disk fails: under the tables a library in front of libc makes their syncs fail while a file exists, or no descriptor is left
+//! for a new file of theirs; under the log a limit on the size of files makes its writes fail.
 
 use crate::harness::*;
 use crate::preload::compile;
@@ -103,11 +103,24 @@ fn f_36_a_failing_sync_of_the_tables_ends_the_process_and_loses_nothing() {
 fn f_36_a_failing_write_of_the_log_ends_the_process_and_loses_nothing() {
     // Beyond the limit a write fails with EFBIG, also one of a ring. The signal that comes with it would kill.
     let prefix = ["env", "--ignore-signal=XFSZ"].map(str::to_owned).to_vec();
-    let limit = |gateway: &Gateway| {
-        // Less than the log has by now, and more than the text of the log takes.
-        let pid = gateway.pid().to_string();
-        let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=1048576"]).status().unwrap();
-        assert!(status.success(), "prlimit");
-    };
+    // Less than the log has by now, and more than the text of the log takes.
+    let limit = |gateway: &Gateway| limit(gateway, "--fsize=1048576");
     fail_under_load(Setup { prefix, ..Setup::default() }, limit, 72, || ());
+}
+
+/// Proves: G-LOG-2 (no descriptor is left when the tables need a new file: the process ends with its status, and loses nothing)
+/// Seen to fail when: `RocksTables` ignores failed batches and background errors.
+#[test]
+fn f_40_a_table_without_a_descriptor_ends_the_process_and_loses_nothing() {
+    let environment =
+        vec![("IRIS__STORAGE__WRITE_BUFFER", "8MiB".into()), ("IRIS__STORAGE__FILL_INTERVAL", "50ms".into())];
+    let setup = Setup { environment, ..Setup::default() };
+    fail_under_load(setup, |gateway| limit(gateway, "--nofile=3"), 73, || ());
+}
+
+/// Sets a limit of a running gateway.
+fn limit(gateway: &Gateway, limit: &str) {
+    let pid = gateway.pid().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, limit]).status().unwrap();
+    assert!(status.success(), "prlimit {limit}");
 }

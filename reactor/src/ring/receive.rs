@@ -1,5 +1,9 @@
 //! Receiving: armed, starved, throttled, silent.
 //!
+//! A receive that stays in the ring costs the kernel memory and, if the connection falls silent, a cancellation, for which the kernel
+//! looks through other operations. So a silent connection is polled, what ends the poll is received once, and it is polled
+//! again; only one that goes on talking is received from all the time.
+//!
 //! Invariants
 //! - A connection has at most one receive or poll in the ring.
 //! - Bytes are reported in order, also those that come while a receive is being ended.
@@ -16,6 +20,9 @@ use crate::wheel::Wheel;
 
 /// What ends a silent connection's poll. POLLERR and POLLHUP always do.
 const READABLE: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+/// Polls of a silent connection that may end, each within the time of silence of the one before, until it counts as silent no
+/// more. 3: a Send, and the acknowledgements that follow it.
+const STIRS_MAX: u8 = 3;
 
 impl Ring {
     pub(super) fn on_receive(
@@ -25,22 +32,30 @@ impl Ring {
         lease: Option<Lease>,
         output: &mut Output,
     ) {
+        let slot = self.slots.at(index);
+        let is_single = slot.receive == Receive::Once;
         if !completion.more() {
-            self.slots.at(index).receive = Receive::Off;
+            slot.receive = Receive::Off;
         }
+        let ended_early = !completion.more() && !is_single;
         match completion.errno() {
             None if completion.result == 0 => return self.on_end(index, CloseCause::Peer, output),
             None => {
                 let Some(bytes) = lease else { unreachable!("bytes without a buffer") };
+                // There may be more than the buffer held: no poll has to say so.
+                self.slots.at(index).flags.set_readable(is_single && bytes.is_full());
                 self.deliver(index, bytes, output);
                 let share_is_used = self.slots.peek(index).taken > self.share_bytes;
-                if share_is_used || (self.limits_receives && !completion.more()) {
+                if share_is_used || (self.limits_receives && ended_early) {
                     self.throttle(index, output);
-                } else if !completion.more() {
+                } else if ended_early {
                     output.counters.rearms += 1;
                 }
             }
-            Some(libc::ENOBUFS) => self.starve(index, output),
+            Some(libc::ENOBUFS) => {
+                self.slots.at(index).flags.set_readable(is_single);
+                self.starve(index, output);
+            }
             Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             Some(errno) => return self.on_end(index, CloseCause::of_errno(errno), output),
         }
@@ -97,12 +112,18 @@ impl Ring {
     pub(super) fn on_poll(&mut self, index: u32, output: &mut Output) {
         let tick = self.tick;
         let slot = self.slots.at(index);
+        // A poll that was told to end says nothing of the peer.
+        let has_stirred = slot.receive == Receive::Polling && slot.flags.silent();
         slot.receive = Receive::Off;
-        slot.last_tick = tick;
-        if slot.flags.silent() {
-            slot.flags.set_silent(false);
-            output.counters.idle_returns += 1;
+        if has_stirred {
+            slot.stirs =
+                if Wheel::is_silence(slot.last_tick, tick) { 1 } else { slot.stirs.saturating_add(1) };
+            let is_silent = slot.stirs <= STIRS_MAX;
+            slot.flags.set_silent(is_silent);
+            slot.flags.set_readable(is_silent);
+            output.counters.idle_returns += u64::from(!is_silent);
         }
+        slot.last_tick = tick;
         self.settle(index, output);
     }
 
@@ -111,11 +132,15 @@ impl Ring {
         let slot = self.slots.peek(index);
         let wanted = !slot.flags.paused() && !slot.flags.waiting();
         match (slot.receive, wanted) {
+            (Receive::Off, true) if slot.flags.silent() && slot.flags.readable() => self.receive_once(index),
             (Receive::Off, true) if slot.flags.silent() => self.arm_poll(index),
             (Receive::Off, true) => self.arm_receive(index),
             (Receive::Armed, false) => self.stop_receive(index),
             (Receive::Armed, true) if slot.flags.silent() => self.stop_receive(index),
-            (Receive::Off, false) | (Receive::Armed, true) | (Receive::Polling | Receive::Stopping, _) => {}
+            // A single receive ends by itself, before anybody could stop it.
+            (Receive::Off, false)
+            | (Receive::Armed, true)
+            | (Receive::Once | Receive::Polling | Receive::Stopping, _) => {}
         }
     }
 
@@ -142,12 +167,27 @@ impl Ring {
         unsafe { self.push_owed(index, poll) };
     }
 
+    /// Receives what there is. If it is gone, nothing waits in the ring for more.
+    fn receive_once(&mut self, index: u32) {
+        let receive = opcode::Recv::new(self.fixed(index), std::ptr::null_mut(), 0)
+            .buf_group(BUFFER_GROUP)
+            .flags(libc::MSG_DONTWAIT)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(self.tag(Kind::Receive, index));
+        let slot = self.slots.at(index);
+        slot.receive = Receive::Once;
+        slot.flags.set_readable(false);
+        // SAFETY: the entry points to nothing; its buffer comes from the registered pool.
+        unsafe { self.push_owed(index, receive) };
+    }
+
     /// Tells the receive or poll to end, if there is one that was not told yet.
     pub(super) fn stop_receive(&mut self, index: u32) {
         let kind = match self.slots.peek(index).receive {
             Receive::Armed => Kind::Receive,
             Receive::Polling => Kind::Poll,
-            Receive::Off | Receive::Stopping => return,
+            Receive::Off | Receive::Once | Receive::Stopping => return,
         };
         self.slots.at(index).receive = Receive::Stopping;
         let tag = self.tag(kind, index);
@@ -197,7 +237,9 @@ impl Ring {
         while let Some(wheel) = &mut self.wheel
             && let Some(index) = wheel.next_silent(&mut self.slots, self.tick, &mut looks)
         {
-            self.slots.at(index).flags.set_silent(true);
+            let slot = self.slots.at(index);
+            slot.flags.set_silent(true);
+            slot.stirs = 0;
             output.counters.idle_falls += 1;
             self.settle(index, output);
         }

@@ -44,6 +44,7 @@ impl Ring {
         if slot.pending == 0 {
             slot.phase = Phase::Detached;
             slot.flags.set_silent(false);
+            slot.flags.set_readable(false);
             output.events.push_back(Event::Detached { conn });
         }
     }

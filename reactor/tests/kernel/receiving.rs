@@ -104,22 +104,81 @@ fn dozing() -> Config {
     Config { idle_after: Some(Duration::from_millis(40)), ..config() }
 }
 
-/// Seen to fail when: `on_poll` leaves `silent` set (polls for ever), or `turn_wheel` never sets it (`idle_falls` stays 0).
+/// Lets as much time pass as makes a connection silent.
+fn fall_silent(host: &mut Host) {
+    let until = Instant::now() + 2 * dozing().idle_after.unwrap();
+    host.until_holds(|_| Instant::now() >= until);
+}
+
+/// Seen to fail when: `on_poll` always clears `silent`.
 #[test]
-fn a_silent_connection_falls_back_to_a_poll_and_comes_back_with_the_first_byte() {
+fn a_silent_connection_is_polled_and_what_it_says_now_and_then_changes_nothing() {
+    let mut host = Host::new(&dozing());
+    let (mut stream, conn) = host.pair();
+    host.until_holds(|reactor| reactor.counters().idle_falls == 1);
+    for _ in 0..5 {
+        fall_silent(&mut host);
+        host.talks(&mut stream, conn);
+    }
+    let counters = host.reactor.counters();
+    assert_eq!((counters.idle_falls, counters.idle_returns, counters.rearms), (1, 0, 0));
+    drop(stream);
+    assert_eq!(host.closed(conn), CloseCause::Peer, "a poll notices the peer's end too");
+}
+
+/// Seen to fail when: `on_poll` leaves `silent` set (polls for ever), or `turn_wheel` never sets it.
+#[test]
+fn a_silent_connection_that_goes_on_talking_is_received_from_again() {
     let mut host = Host::new(&dozing());
     let (mut stream, conn) = host.pair();
     for round in 1..=3 {
         host.until_holds(|reactor| reactor.counters().idle_falls == round);
-        // Two turns more: the receive has ended, the poll is in.
-        host.reactor.turn(Wait::Poll).expect("a turn");
-        host.reactor.turn(Wait::Poll).expect("a turn");
-        host.talks(&mut stream, conn);
-        assert_eq!(host.reactor.counters().idle_returns, round);
+        let mut said = 0;
+        while host.reactor.counters().idle_returns < round {
+            host.talks(&mut stream, conn);
+            said += 1;
+            assert!(said < 1000, "{said} exchanges, and it counts as silent");
+        }
+        assert!(said > 3, "{said} words are not enough");
     }
-    host.until_holds(|reactor| reactor.counters().idle_falls == 4);
-    drop(stream);
-    assert_eq!(host.closed(conn), CloseCause::Peer, "a poll notices the peer's end too");
+}
+
+/// More than a buffer holds, from a connection that is polled: all of it comes, in order, and as much again after it.
+/// Seen to fail when: `on_receive` arms nothing after a single receive.
+#[test]
+fn all_that_a_silent_connection_says_at_once_arrives() {
+    let mut host = Host::new(&dozing());
+    let (mut stream, conn) = host.pair();
+    for _ in 0..3 {
+        host.until_holds(|reactor| {
+            let counters = reactor.counters();
+            counters.idle_falls == counters.idle_returns + 1
+        });
+        let long = pattern(400_000);
+        let mut writer = stream.try_clone().expect("a clone");
+        let said = long.clone();
+        let writing = std::thread::spawn(move || writer.write_all(&said));
+        assert!(host.bytes(conn, long.len()) == long, "bytes are missing or in another order");
+        writing.join().expect("the writer").expect("written");
+        host.talks(&mut stream, conn);
+    }
+}
+
+/// A silent connection that nobody wants bytes from, when some come: they wait until it is wanted again.
+/// Seen to fail when: `settle_receive` receives once from a connection that is paused.
+#[test]
+fn what_a_silent_connection_says_while_it_is_paused_waits() {
+    let mut host = Host::new(&dozing());
+    let (mut stream, conn) = host.pair();
+    host.until_holds(|reactor| reactor.counters().idle_falls == 1);
+    host.reactor.turn(Wait::Poll).expect("a turn");
+    host.reactor.pause(conn);
+    stream.write_all(b"later").expect("written");
+    fall_silent(&mut host);
+    assert!(host.reactor.next().is_none(), "a paused connection reported something");
+    host.reactor.resume(conn);
+    assert_eq!(host.bytes(conn, 5), b"later");
+    host.talks(&mut stream, conn);
 }
 
 /// Seen to fail when: `deliver` does not note the tick.

@@ -20,7 +20,7 @@ fn row(sequence: u64) -> DedupRow {
 }
 
 /// Proves: G-DEDUP-1 (a retry has one effect)
-/// Seen to fail when: `forget_oldest` does not raise the horizon, or does not feed the filter.
+/// Seen to fail when: `forget_oldest` does not raise the horizon, or does not feed the filter; `horizon` gives none.
 #[test]
 fn an_id_that_left_memory_is_asked_for_and_a_new_one_is_not() {
     let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
@@ -32,13 +32,77 @@ fn an_id_that_left_memory_is_asked_for_and_a_new_one_is_not() {
         dedup.remember(&key, row(number + 1), Ticket(number + 1));
     }
     let look = |message_id| dedup.look_up(&Key { conversation: &conversation, sender: 0, message_id }, slot);
-    for number in 0..1000 {
+    let first = count - DEDUP_MEMORY_MAX as u64;
+    for number in 0..first {
         assert_eq!(look(id(1000 + number, number)), Lookup::Ask, "{number} was forgotten");
     }
-    assert_eq!(look(id(1000 + 1000, 1000)), Lookup::Known(row(1001), Ticket(1001)));
+    assert_eq!(dedup.horizon(slot), Wall(1000 + first - 1));
+    assert_eq!(look(id(1000 + first, first)), Lookup::Known(row(first + 1), Ticket(first + 1)));
     assert_eq!(look(id(1000 + count, count)), Lookup::New);
     let unknown = (0..1000).filter(|number| look(id(1000 + number, 1 << 40 | number)) == Lookup::New).count();
     assert!(unknown > 950, "the filter answers for {unknown} of 1000 unknown ids only");
+}
+
+/// Proves: G-DEDUP-1 (a retry has one effect)
+/// The index grows while its first entry is not the first that ever was.
+/// Seen to fail when: `remember` looks for entries to be moved at `position + first`.
+#[test]
+fn ids_are_found_after_the_index_has_grown_behind_what_left_memory() {
+    let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
+    let conversation = conversation(1);
+    let slot = conversation.slot();
+    let key = |number| Key { conversation: &conversation, sender: 0, message_id: id(1000 + number, number) };
+    for number in 0..10_000 {
+        dedup.remember(&key(number), row(number + 1), Ticket(number + 1));
+        if (5..10).contains(&number) {
+            dedup.forget_oldest();
+        }
+    }
+    for number in 5..10_000 {
+        let expected = Lookup::Known(row(number + 1), Ticket(number + 1));
+        assert_eq!(dedup.look_up(&key(number), slot), expected, "{number}");
+    }
+}
+
+/// Proves: G-DEDUP-1 (a retry has one effect)
+/// Seen to fail when: `filter_add` does not count, or does not raise `asks_through`.
+#[test]
+fn a_full_filter_is_emptied_and_the_tables_are_asked_for_what_it_knew() {
+    let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
+    let conversation = conversation(1);
+    let slot = conversation.slot();
+    let known = id(5000, 1);
+    dedup.remember(&Key { conversation: &conversation, sender: 0, message_id: known }, row(1), Ticket(1));
+    dedup.forget_oldest();
+    let look = |dedup: &Dedup, message_id| {
+        dedup.look_up(&Key { conversation: &conversation, sender: 0, message_id }, slot)
+    };
+    dedup.filter_ids = FILTER_IDS_MAX - 1;
+    dedup.filter_add(1);
+    assert_eq!((look(&dedup, known), look(&dedup, id(4000, 2))), (Lookup::Ask, Lookup::New));
+    dedup.filter_add(2);
+    assert_eq!(dedup.filter_ids, 1, "it was full");
+    assert_eq!((look(&dedup, known), look(&dedup, id(4000, 2))), (Lookup::Ask, Lookup::Ask));
+    assert_eq!(look(&dedup, id(5001, 3)), Lookup::New);
+}
+
+/// Seen to fail when: the rows, the index or the filter are left out of `bytes`.
+#[test]
+fn the_memory_of_ids_is_counted() {
+    let mut dedup = Dedup::new(7, Wall(0), &BootState::default());
+    let conversation = conversation(1);
+    let empty = to_u64(usize::from(SLOTS) * size_of::<SlotState>());
+    assert_eq!(dedup.bytes(), empty);
+    for number in 0..1000 {
+        let key = Key { conversation: &conversation, sender: 0, message_id: id(1000, number) };
+        dedup.remember(&key, row(number + 1), Ticket(number + 1));
+    }
+    let rows = 1000 * to_u64(size_of::<Remembered>());
+    let index = dedup.bytes() - empty - rows;
+    assert!((9_000..40_000).contains(&index), "{index} B for 1000 places and a byte each");
+    let before = dedup.bytes();
+    dedup.filter_add(1);
+    assert_eq!(dedup.bytes() - before, FILTER_BITS / 8);
 }
 
 /// Proves: G-DEDUP-1 (a retry has one effect)

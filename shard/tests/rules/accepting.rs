@@ -138,6 +138,21 @@ fn f_06_a_retry_inside_the_window_is_answered_and_an_unknown_old_id_is_refused()
     assert_eq!(world.clients[1].payloads(), ["once"]);
 }
 
+/// Proves: G-DEDUP-3 (to the millisecond)
+/// Seen to fail when: `age_refusal` refuses a millisecond earlier, or later.
+#[test]
+fn an_id_is_good_through_the_last_millisecond_of_the_window() {
+    let (mut world, _, bob) = pair(1, 0, 0);
+    let window_ms = 7 * 86_400_000;
+    let last = world.id_at(Wall(world.wall().0 - window_ms));
+    let older = world.id_at(Wall(world.wall().0 - window_ms - 1));
+    world.send_id(0, &bob, older, "too old");
+    world.send_id(0, &bob, last, "just in time");
+    world.run();
+    assert_eq!(world.clients[0].rejected, [(older, RejectCode::MessageIdTooOld)]);
+    assert_eq!(world.clients[1].payloads(), ["just in time"]);
+}
+
 /// Proves: G-DEDUP-3 (an id that was forgotten is never accepted a second time)
 /// Seen to fail when: `age_refusal` leaves out the floor (the window alone lets the id in where the clock went back).
 #[test]

@@ -355,6 +355,39 @@ fn f_65_a_device_that_was_silent_for_a_month_is_detached_and_told_on_its_return(
     assert!(world.clients[tablet].sequences(&conversation(&alice, &bob)).is_sorted());
 }
 
+/// Proves: G-DEVICE-5 (told until it is acked)
+/// Seen to fail when: `take_gap_ack` takes any ack for one of the gap.
+#[test]
+fn an_ack_of_what_a_device_had_before_it_was_detached_is_none_of_the_gap() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let tablet = world.online(&bob, "tablet");
+    world.send(0, &bob, "had");
+    world.settle();
+    let had = world.clients[tablet].stored;
+    world.disconnect(tablet);
+    for _ in 0..31 {
+        world.jump(DAY);
+        for client in [0, 1] {
+            world.connect(client);
+        }
+        world.send(0, &bob, "missed");
+        world.settle();
+    }
+    // It comes back, acks what it had, and loses the connection before it hears anything.
+    world.clients[tablet].reads = false;
+    world.connect(tablet);
+    world.run();
+    world.ack(tablet, had);
+    world.run();
+    world.disconnect(tablet);
+    assert!(world.clients[tablet].gaps.is_empty());
+    world.clients[tablet].reads = true;
+    world.connect(tablet);
+    world.settle();
+    let gap = world.clients[tablet].gaps.first().expect("no gap was sent");
+    assert_eq!(gap.reason, i32::from(GapReason::DeviceDetached.to_wire()));
+}
+
 /// Proves: G-DEVICE-5 (silent for 30 days, also while the user stays in memory)
 /// Seen to fail when: `sweep_users` does not look for silent devices.
 #[test]

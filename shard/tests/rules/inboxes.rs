@@ -3,7 +3,7 @@
 use crate::accepting::pair;
 use crate::world::{World, conversation};
 use iris_protocol::limits::Limits;
-use iris_protocol::{CloseCode, GapReason, UserId};
+use iris_protocol::{CloseCode, ConversationId, GapReason, RejectCode, UserId};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -188,6 +188,55 @@ fn f_39_a_user_that_cannot_be_read_is_told_and_others_are_served() {
     world.connect(1);
     world.settle();
     assert_eq!(world.clients[1].payloads(), ["to bob"]);
+}
+
+/// Proves: G-INBOX-1 (what every device has acked leaves the disk)
+/// Seen to fail when: `ack` does not purge where an ack of an older generation passes what the session has read.
+#[test]
+fn an_ack_of_an_older_generation_removes_rows_that_the_session_never_read() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    world.clients[1].acks = false;
+    for number in 0..3 {
+        world.send(0, &bob, &format!("{number}"));
+    }
+    world.settle();
+    assert_eq!(world.rows(&bob), 3);
+    let had = world.clients[1].stored;
+    world.crash();
+    world.clients[1].resumes = false;
+    world.clients[1].window = 1;
+    world.connect(1);
+    world.settle();
+    world.ack(1, had);
+    world.settle();
+    assert_eq!(world.rows(&bob), 0);
+    assert!(world.clients[1].closed.is_empty());
+}
+
+/// Proves: G-EDGE-1 (who needs a damaged row is told, nobody else notices)
+/// Seen to fail when: `conversation_failed` does nothing (the Sends wait), or does not forget the conversation (never read again).
+#[test]
+fn f_39_a_conversation_that_cannot_be_read_refuses_its_sends_and_others_go_on() {
+    let (mut world, alice, bob) = pair(1, 0, 0);
+    world.send(0, &bob, "before");
+    world.settle();
+    world.crash();
+    let broken = ConversationId::parse(&conversation(&alice, &bob)).unwrap();
+    world.nodes[0].tables.broken_conversations.insert(broken);
+    world.connect(0);
+    world.connect(1);
+    let refused: Vec<_> = (0..3).map(|number| world.send(0, &bob, &format!("{number}"))).collect();
+    world.send(0, &alice, "to myself");
+    world.settle();
+    let expected: Vec<_> = refused.iter().map(|id| (*id, RejectCode::Busy)).collect();
+    assert_eq!(world.clients[0].rejected, expected);
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &alice)), [1]);
+    // Repaired: a retry is accepted, behind what was there.
+    world.nodes[0].tables.broken_conversations.clear();
+    world.send_id(0, &bob, refused[0], "0");
+    world.settle();
+    assert_eq!(world.clients[1].payloads(), ["before", "0"]);
+    assert_eq!(world.clients[0].accepted[&refused[0]].sequence, 2);
 }
 
 /// Proves: G-GAP-1 (no hole without a word)

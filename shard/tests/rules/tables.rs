@@ -20,6 +20,7 @@ pub(crate) struct Tables {
     pub(crate) cursors: BTreeMap<(UserId, DeviceId), CursorRow>,
     pub(crate) floors: BTreeMap<Slot, (u32, Wall)>,
     pub(crate) broken_users: BTreeSet<UserId>,
+    pub(crate) broken_conversations: BTreeSet<ConversationId>,
     /// Operations ever applied, by kind.
     pub(crate) applied: BTreeMap<&'static str, u64>,
     /// The watermark and cursor at each moment are compared after each record.
@@ -185,6 +186,9 @@ impl Tables {
                 Loaded::Watermark(self.watermarks.get(&key).copied().unwrap_or_default())
             }
             LoadRequest::Conversation(id) => {
+                if self.broken_conversations.contains(id) {
+                    return Err(LoadError::Damaged { table: "sequence", key: id.to_string() });
+                }
                 Loaded::Conversation(self.sequences.get(id).copied().unwrap_or_default())
             }
             LoadRequest::Dedup(key) => Loaded::Dedup(self.dedup.get(key).copied()),

@@ -66,7 +66,7 @@ impl World {
 
     /// Now and then the host's clock is years ahead: the process does not start until somebody sets it right.
     fn boot_in_ten_years(&mut self, found: &mut Found) {
-        if !self.plan.faults.clock || self.calm || self.meta.is_none() || !self.jumps.one_in(JUMPS) {
+        if !self.may_be_years_ahead() || self.calm || self.meta.is_none() || !self.jumps.one_in(JUMPS) {
             return;
         }
         match self.open(self.wall().after_ms(TEN_YEARS_MS), None, found) {

@@ -128,6 +128,8 @@ pub(super) struct Narrow {
     /// Devices that came back without anything: the process stops when such a one hears where it starts. And how many more will.
     blank: BTreeSet<usize>,
     blanks: u32,
+    /// Now and then the host's clock is years ahead at a start, though it is right otherwise.
+    years_ahead: bool,
 }
 
 impl Narrow {
@@ -164,7 +166,8 @@ impl Narrow {
                 (limits.inbox_bytes, limits.unclaimed_bytes) = (INBOX_BYTES, UNCLAIMED_BYTES);
             }
         }
-        // Ages and silences are judged to the second.
+        // Ages and silences are judged to the second: no clock is followed that is off.
+        let years_ahead = plan.faults.clock && kind == Kind::Expiry;
         plan.faults.clock = false;
         plan.faults.reads = false;
         Some(Self {
@@ -178,6 +181,7 @@ impl Narrow {
             lies: BTreeSet::new(),
             blank: BTreeSet::new(),
             blanks: if (seed / 64).is_multiple_of(2) { 0 } else { BLANKS },
+            years_ahead,
         })
     }
 }
@@ -250,6 +254,11 @@ impl World {
     /// True while a burst keeps disks busy.
     pub(super) fn is_busy(&self) -> bool {
         self.narrow.as_ref().is_some_and(|narrow| self.now < narrow.busy_until)
+    }
+
+    /// True if the host's clock may be years ahead at a start.
+    pub(super) fn may_be_years_ahead(&self) -> bool {
+        self.plan.faults.clock || self.narrow.as_ref().is_some_and(|narrow| narrow.years_ahead)
     }
 
     /// True for a device that is away.

@@ -316,6 +316,28 @@ fn damage_behind_what_the_tables_hold_is_reported_and_loses_nothing() {
     assert!(recovered(&mut disk, &plan(Padding::Block, mark)).unwrap().report.damage_behind_tables);
 }
 
+/// Proves: G-LOG-1 (a torn tail is told from damage): damage where the tables stand does not hide that the log is of another history.
+/// Seen to fail when: `rejoin` takes the next record by its number alone.
+#[test]
+fn damage_where_the_tables_stand_hides_no_other_history() {
+    let (writer, written) = written(Padding::Block, 25);
+    for (record, place) in &written[1..written.len() - 1] {
+        let mark = record.head().mark();
+        let other = Mark { checksum: Checksum(mark.checksum.0 ^ 1), ..mark };
+        let mut disk = writer.disk.clone();
+        disk.bytes_mut(place.segment).unwrap()[place.offset + place.bytes - 4096 + 20] ^= 4;
+        let mut replayed = 0;
+        let outcome = recover(&mut disk, &plan(Padding::Block, other), &mut |_| {
+            replayed += 1;
+            Ok(())
+        });
+        let error = outcome.map(|_| ()).unwrap_err();
+        let says_so = matches!(error, RecoveryError::OtherHistory { .. });
+        assert!(says_so || is_refusal(&error), "{error}");
+        assert_eq!(replayed, 0, "records of another history behind {:?}", mark.number);
+    }
+}
+
 /// Seen to fail when: sequences are not compared.
 #[test]
 fn a_segment_that_was_copied_in_refuses() {

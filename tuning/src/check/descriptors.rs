@@ -34,6 +34,6 @@ fn open_files(host: &Host, plan: &Plan) -> Result<Answer, ReadError> {
     let limit = host.resource_limit("Max open files")?;
     let wanted = plan.descriptors();
     let text = format!("at least {wanted} ({} connections on {} rings)", plan.connections, plan.rings());
-    let found = format!("{} (may be raised to {})", limit.soft, limit.hard);
-    Ok(Answer::new(found, text).or_fail(limit.soft >= wanted, Remedy::OpenFiles(wanted)))
+    let found = format!("{} (the gateway raises its own from {})", limit.hard, limit.soft);
+    Ok(Answer::new(found, text).or_fail(limit.hard >= wanted, Remedy::OpenFiles(wanted)))
 }

@@ -30,7 +30,7 @@ const HEALTHY: &[(&str, &str)] = &[
     (
         "proc/self/limits",
         "Limit                     Soft Limit           Hard Limit           Units\n\
-         Max open files            20000                1048576              files\n\
+         Max open files            1024                 20000                files\n\
          Max locked memory         8388608              unlimited            bytes\n",
     ),
     ("proc/self/mountinfo", "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"),

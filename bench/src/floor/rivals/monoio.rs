@@ -43,7 +43,7 @@ async fn echo(mut stream: TcpStream, mut echoer: Echoer) {
         let (read, back) = stream.read(buffer).await;
         buffer = back;
         let Ok(count) = read else { return };
-        if count == 0 || echoer.turn(&buffer[..count], &mut wire).is_err() {
+        if count == 0 || echoer.turn(&mut buffer[..count], &mut wire).is_err() {
             return;
         }
         buffer.clear();

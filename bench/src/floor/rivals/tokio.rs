@@ -35,7 +35,7 @@ pub(in crate::floor) fn serve(
 async fn echo(mut stream: TcpStream, mut echoer: Echoer) {
     let (mut buffer, mut wire) = (vec![0; READ_BYTES], Vec::new());
     while let Ok(count) = stream.read(&mut buffer).await {
-        if count == 0 || echoer.turn(&buffer[..count], &mut wire).is_err() {
+        if count == 0 || echoer.turn(&mut buffer[..count], &mut wire).is_err() {
             return;
         }
         if stream.write_all(&wire).await.is_err() {

@@ -1,19 +1,24 @@
-//! One TLS connection, without I/O: ciphertext in, application bytes and ciphertext out.
+//! One TLS connection: ciphertext in, application bytes and ciphertext out.
 //!
 //! Invariants
 //! - Between calls nothing is buffered but an incomplete record, and its memory is given back once it is complete.
 //! - An incomplete record has at most [`LEFTOVER_BYTES_MAX`]; more is a peer's fault.
 //! - After an error the connection is used for nothing but dropping it; the alert for the peer is in `out` by then.
 
-use super::ServerTls;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use crate::side::{Client, Server, Side};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
     WriteTraffic,
 };
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
+use rustls_pki_types::ServerName;
+use std::sync::Arc;
 
 /// Most bytes of an incomplete record: the largest that TLS 1.3 knows is 16,645 bytes (RFC 8446, section 5.2); rustls
-/// takes up to 18,437. A handshake message in many records must fit too: a ClientHello has some 300 to 2,000 bytes.
+/// takes up to 18,437. A handshake message in many records must fit too: a ClientHello has some 300 to 2,000 bytes, a server's
+/// chain of certificates rarely more than 5 KiB.
 pub const LEFTOVER_BYTES_MAX: usize = 20 << 10;
 /// Bytes that a record of application data has more than its plaintext: header 5, content type 1, tag 16.
 const RECORD_OVERHEAD: usize = 22;
@@ -48,9 +53,9 @@ pub enum TlsError {
     Exhausted,
 }
 
-/// The server's end of one connection.
-pub struct TlsConn {
-    conn: UnbufferedServerConnection,
+/// One end of a connection.
+pub struct TlsConn<S: Side> {
+    conn: S::Conn,
     /// The begin of an incomplete record; empty, without memory, most of the time.
     leftover: Vec<u8>,
     state: TlsState,
@@ -60,17 +65,33 @@ pub struct TlsConn {
 
 const _: fn() = || {
     fn sent_between_threads<T: Send>() {}
-    sent_between_threads::<TlsConn>();
+    sent_between_threads::<TlsConn<Server>>();
+    sent_between_threads::<TlsConn<Client>>();
 };
 
-impl TlsConn {
-    /// A connection before its first byte.
+impl TlsConn<Server> {
+    /// A server's end before its first byte.
     ///
     /// # Errors
     /// [`TlsError::Protocol`] if the system gives no random bytes.
-    pub fn new(tls: &ServerTls) -> Result<Self, TlsError> {
-        let conn = UnbufferedServerConnection::new(tls.config())?;
-        Ok(Self { conn, leftover: Vec::new(), state: TlsState::Handshaking, closed: false })
+    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+        Ok(Self::begin(UnbufferedServerConnection::new(config)?))
+    }
+}
+
+impl TlsConn<Client> {
+    /// A client's end; receive nothing, to get its first flight.
+    ///
+    /// # Errors
+    /// [`TlsError::Protocol`] if the system gives no random bytes.
+    pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
+        Ok(Self::begin(UnbufferedClientConnection::new(config, name)?))
+    }
+}
+
+impl<S: Side> TlsConn<S> {
+    fn begin(conn: S::Conn) -> Self {
+        Self { conn, leftover: Vec::new(), state: TlsState::Handshaking, closed: false }
     }
 
     /// Takes ciphertext as it arrived (decrypted in place, so its bytes are spent), calls `plain` with application
@@ -98,7 +119,7 @@ impl TlsConn {
         out: &mut Vec<u8>,
         plain: impl FnMut(&[u8]),
     ) -> Result<TlsState, TlsError> {
-        let mut run = Run { conn: &mut self.conn, state: &mut self.state, out, plain };
+        let mut run = Run::<S, _> { conn: &mut self.conn, state: &mut self.state, out, plain };
         if self.leftover.is_empty() {
             let done = run.process(bytes)?;
             self.leftover = bytes.get(done..).unwrap_or_default().to_vec();
@@ -154,14 +175,18 @@ impl TlsConn {
         self.state == TlsState::Open && !self.closed
     }
 
-    /// True once a ClientHello was answered: the costly half of a handshake is done.
+    /// True once the two have agreed on a cipher. Of a server: the ClientHello was answered, the costly half of the handshake is done.
     pub fn has_begun(&self) -> bool {
-        self.conn.negotiated_cipher_suite().is_some()
+        S::common(&self.conn).negotiated_cipher_suite().is_some()
+    }
+
+    /// True if the handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        S::common(&self.conn).handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Memory that is held for an incomplete record, in bytes.
-    #[cfg(test)]
-    pub(crate) fn leftover_capacity(&self) -> usize {
+    pub fn leftover_capacity(&self) -> usize {
         self.leftover.capacity()
     }
 
@@ -170,10 +195,10 @@ impl TlsConn {
     fn with_traffic(
         &mut self,
         out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Traffic<'_>, &mut Vec<u8>) -> Result<(), TlsError>,
+        write: impl FnOnce(&mut WriteTraffic<'_, S>, &mut Vec<u8>) -> Result<(), TlsError>,
     ) -> Result<(), TlsError> {
         loop {
-            let UnbufferedStatus { discard, state } = self.conn.process_tls_records(&mut self.leftover);
+            let UnbufferedStatus { discard, state } = S::process(&mut self.conn, &mut self.leftover);
             match state {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -187,24 +212,21 @@ impl TlsConn {
     }
 }
 
-/// What encrypts.
-type Traffic<'a> = WriteTraffic<'a, ServerConnectionData>;
-
 /// One call's work.
-struct Run<'a, P> {
-    conn: &'a mut UnbufferedServerConnection,
+struct Run<'a, S: Side, P> {
+    conn: &'a mut S::Conn,
     state: &'a mut TlsState,
     out: &'a mut Vec<u8>,
     plain: P,
 }
 
-impl<P: FnMut(&[u8])> Run<'_, P> {
+impl<S: Side, P: FnMut(&[u8])> Run<'_, S, P> {
     /// Takes all complete records; gives how many bytes of `bytes` are done with.
     fn process(&mut self, bytes: &mut [u8]) -> Result<usize, TlsError> {
         let mut done = 0;
         loop {
             let rest = bytes.get_mut(done..).unwrap_or_default();
-            let UnbufferedStatus { mut discard, state } = self.conn.process_tls_records(rest);
+            let UnbufferedStatus { mut discard, state } = S::process(self.conn, rest);
             let more = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -249,8 +271,8 @@ impl<P: FnMut(&[u8])> Run<'_, P> {
     /// Takes out what rustls has to tell the peer about its error. Only while there is something: one call more would
     /// look into bytes that are gone.
     fn alert(&mut self) {
-        while self.conn.wants_write() {
-            let UnbufferedStatus { state, .. } = self.conn.process_tls_records(&mut []);
+        while S::common(self.conn).wants_write() {
+            let UnbufferedStatus { state, .. } = S::process(self.conn, &mut []);
             let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
             if encode(data, self.out).is_err() {
                 return;
@@ -259,7 +281,7 @@ impl<P: FnMut(&[u8])> Run<'_, P> {
     }
 }
 
-fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) -> Result<(), TlsError> {
+fn encode<S>(mut data: EncodeTlsData<'_, S>, out: &mut Vec<u8>) -> Result<(), TlsError> {
     append(out, 0, |free| {
         data.encode(free).map_err(|error| match error {
             EncodeError::InsufficientSize(size) => EncryptError::InsufficientSize(size),

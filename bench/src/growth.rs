@@ -1,0 +1,260 @@
+//! `growth`: the same load at several sizes, one thing growing at a time, as curves.
+//!
+//! Invariants
+//! - Every step gets a gateway with an empty data directory: what one step left behind does not burden the next.
+//! - Nothing but the thing that grows differs between the steps of a sweep.
+//! - A sweep of rates ends with the first one that was not held: beyond it, latencies say how long the run was.
+
+use crate::chart::{Chart, Point, Scale, Series};
+use crate::drive::{self, Driven, Nobody, Target};
+use crate::error::BenchError;
+use crate::footprint::Reading;
+use crate::gateway::{Gateway, GatewayPlan, Keyring};
+use crate::host;
+use crate::latency;
+use crate::options::{GrowthArgs, Sweep};
+use crate::output::{Progress, publish_with};
+use crate::plan::{TrafficPlan, check_shards};
+use crate::report::Report;
+use crate::schedule::exact;
+
+/// What is drawn of the steps' reports.
+struct Drawn {
+    title: &'static str,
+    unit: &'static str,
+    scale: Scale,
+    /// Keys of the report, each with its name in the chart.
+    keys: &'static [(&'static str, &'static str)],
+}
+
+const DRAWN: [Drawn; 3] = [
+    Drawn {
+        title: "latency of delivery",
+        unit: "us",
+        scale: Scale::Logarithmic,
+        keys: &[("delivery.p50_us", "p50"), ("delivery.p99_us", "p99"), ("delivery.p999_us", "p99.9")],
+    },
+    Drawn {
+        title: "processor time a message",
+        unit: "us",
+        scale: Scale::FromZero,
+        keys: &[("server.cpu_us_per_message", "gateway"), ("load.cpu_us_per_message", "load")],
+    },
+    Drawn {
+        title: "memory of the gateway",
+        unit: "MiB",
+        scale: Scale::FromZero,
+        keys: &[("server.private_dirty_mib", "private, at the end")],
+    },
+];
+
+/// One size.
+struct Step {
+    sweep: Sweep,
+    /// The size on the axis.
+    size: f64,
+    plan: TrafficPlan,
+    server: GatewayPlan,
+}
+
+/// What was found at one size.
+struct Found {
+    size: f64,
+    report: Report,
+    held: bool,
+}
+
+/// Sweeps.
+///
+/// # Errors
+/// A step could not be completed, or [`BenchError::Verdict`]: messages of a step were lost, doubled, reordered or altered.
+pub fn run(args: &GrowthArgs) -> Result<(), BenchError> {
+    let server = GatewayPlan::new(&args.gateway)?;
+    if server.is_running_already() {
+        return Err(BenchError::Usage("growth starts its own gateways: leave --server out".to_owned()));
+    }
+    let sweeps = args.sweeps();
+    let mut steps = Vec::new();
+    for &sweep in &sweeps {
+        steps.extend(steps_of(sweep, args, &server)?);
+    }
+    let pairs = steps.iter().map(|step| step.plan.pairs).max().unwrap_or(1);
+    let keys = Keyring::new(&server, pairs * 2)?;
+    let mut report = Report::new("growth");
+    let (mut charts, mut complaints) = (Vec::new(), Vec::new());
+    for &sweep in &sweeps {
+        let found = climb(steps.iter().filter(|step| step.sweep == sweep), &keys, &mut complaints)?;
+        for step in &found {
+            report.extend(step.report.clone().under(&format!("{}.{}", sweep.name(), step.size)));
+        }
+        charts.extend(DRAWN.iter().filter_map(|drawn| chart(sweep, drawn, &found)));
+    }
+    crate::gateway::describe(&server, &mut report);
+    host::describe(&mut report);
+    report.text("verdict", if complaints.is_empty() { "good" } else { "bad" });
+    publish_with(&report, &[], &charts, args.traffic.duration, &args.output)?;
+    if complaints.is_empty() { Ok(()) } else { Err(BenchError::Verdict(complaints.join("; "))) }
+}
+
+fn steps_of(sweep: Sweep, args: &GrowthArgs, server: &GatewayPlan) -> Result<Vec<Step>, BenchError> {
+    let step = |size: f64, change: &dyn Fn(&mut TrafficPlan, &mut GatewayPlan)| {
+        let (mut plan, mut server) = (TrafficPlan::new(&args.traffic, args.rate)?, server.clone());
+        change(&mut plan, &mut server);
+        Ok(Step { sweep, size, plan, server })
+    };
+    match sweep {
+        Sweep::Connections => {
+            let few = args.connections.iter().any(|connections| *connections < 2);
+            let usage = || BenchError::Usage("allowed: at least two connections".to_owned());
+            if few { Err(usage()) } else { Ok(()) }?;
+            let sizes = args.connections.iter();
+            sizes.map(|&size| step(f64::from(size), &|plan, _| plan.pairs = size / 2)).collect()
+        }
+        Sweep::Rate => args.rates.iter().map(|&rate| step(rate, &|plan, _| plan.rate = rate)).collect(),
+        Sweep::Payload => {
+            let mut steps = Vec::new();
+            for &payload in &args.payloads {
+                let traffic = crate::options::TrafficArgs { payload, ..args.traffic.clone() };
+                let plan = TrafficPlan::new(&traffic, args.rate)?;
+                steps.push(Step { sweep, size: exact(payload as u64), plan, server: server.clone() });
+            }
+            Ok(steps)
+        }
+        Sweep::Shards => {
+            args.shard_counts.iter().try_for_each(|&shards| check_shards(shards))?;
+            let sizes = args.shard_counts.iter();
+            sizes.map(|&size| step(f64::from(size), &|_, server| server.shards = size)).collect()
+        }
+    }
+}
+
+/// Takes the steps of one sweep, the smallest first as they were typed.
+fn climb<'a>(
+    steps: impl Iterator<Item = &'a Step>,
+    keys: &Keyring,
+    complaints: &mut Vec<String>,
+) -> Result<Vec<Found>, BenchError> {
+    let mut found = Vec::new();
+    for step in steps {
+        let name = format!("{} {}", step.sweep.name(), step.size);
+        Progress::new().say(&format!("starting a gateway for {name}"));
+        let (driven, report) = measure(step, keys)?;
+        let complaint = driven.tally.verdict(true);
+        let held = driven.backlog.held && complaint.is_none();
+        found.push(Found { size: step.size, report, held });
+        match (step.sweep, held) {
+            (Sweep::Rate, false) => break,
+            (Sweep::Rate, true) | (Sweep::Connections | Sweep::Payload | Sweep::Shards, _) => {
+                complaints.extend(complaint.map(|complaint| format!("{name}: {complaint}")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn measure(step: &Step, keys: &Keyring) -> Result<(Driven, Report), BenchError> {
+    let gateway = Gateway::start(&step.server, keys)?;
+    let target = Target::of(&gateway, &step.server);
+    let driven = drive::drive(&step.plan, &target, &keys.credentials, &mut Nobody);
+    let driven = driven.map_err(|error| gateway.explain(error))?;
+    let mut report = Report::default();
+    latency::describe(&step.plan, &driven, &mut report);
+    driven.cost.describe(&mut report);
+    if let Some(pid) = gateway.pid {
+        let private_dirty = Reading::of(pid)?.private_dirty;
+        report.number("server.private_dirty_mib", exact(private_dirty) / exact(1 << 20));
+    }
+    gateway.stop()?;
+    Ok((driven, report))
+}
+
+/// `None` if no step has any of the figures.
+fn chart(sweep: Sweep, drawn: &Drawn, found: &[Found]) -> Option<Chart> {
+    let mut series = Vec::new();
+    for (key, name) in drawn.keys {
+        let point = |step: &Found| {
+            step.report.value(key).map(|value| Point { x: step.size, y: value, is_good: step.held })
+        };
+        let points: Vec<Point> = found.iter().filter_map(point).collect();
+        if !points.is_empty() {
+            series.push(Series { name: (*name).to_owned(), points });
+        }
+    }
+    let axis = sweep.axis().to_owned();
+    let title = format!("{} by {axis}", drawn.title);
+    (!series.is_empty()).then(|| Chart {
+        title,
+        axis,
+        unit: drawn.unit.to_owned(),
+        scale: drawn.scale,
+        series,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, Options};
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> GrowthArgs {
+        let gateway = std::env::current_exe().unwrap();
+        let mut line = vec!["iris-bench", "growth", "--gateway", gateway.to_str().unwrap()];
+        line.extend(words);
+        let Command::Growth(args) = Options::parse_from(line).command else { unreachable!() };
+        args
+    }
+
+    fn steps(sweep: Sweep, words: &[&str]) -> Result<Vec<Step>, BenchError> {
+        let args = args(words);
+        steps_of(sweep, &args, &GatewayPlan::new(&args.gateway)?)
+    }
+
+    /// In each sweep one thing grows, and the others stay as they were typed.
+    /// Seen to fail when: a sweep of payloads takes the rates along.
+    #[test]
+    fn one_thing_grows_at_a_time() {
+        let words = [
+            "--pairs",
+            "50",
+            "--rate",
+            "700",
+            "--connections",
+            "10,400",
+            "--rates",
+            "100,9000",
+            "--payloads",
+            "64,65536",
+        ];
+        let all = [Sweep::Connections, Sweep::Rate, Sweep::Payload, Sweep::Shards];
+        for sweep in all {
+            let steps = steps(sweep, &words).unwrap();
+            assert!(steps.len() > 1, "{sweep:?}");
+            let shards = steps[0].server.shards;
+            for step in &steps {
+                let fixed = [
+                    (Sweep::Connections, step.plan.pairs == 50),
+                    (Sweep::Rate, (step.plan.rate - 700.0).abs() < 1e-9),
+                    (Sweep::Payload, step.plan.payload_bytes == 128),
+                    (Sweep::Shards, step.server.shards == shards),
+                ];
+                let grown: Vec<_> =
+                    fixed.iter().filter(|(_, is_fixed)| !is_fixed).map(|(sweep, _)| *sweep).collect();
+                assert!(grown.iter().all(|grown| *grown == sweep), "{sweep:?} at {}: {grown:?}", step.size);
+            }
+        }
+        let pairs: Vec<_> =
+            steps(Sweep::Connections, &words).unwrap().iter().map(|step| step.plan.pairs).collect();
+        assert_eq!(pairs, [5, 200]);
+    }
+
+    /// Sizes that no gateway or load takes are refused before anything is started.
+    /// Seen to fail when: `check_shards` is left out.
+    #[test]
+    fn impossible_sizes_are_refused() {
+        assert!(steps(Sweep::Shards, &["--shard-counts", "1,65"]).is_err());
+        assert!(steps(Sweep::Connections, &["--connections", "1"]).is_err());
+        assert!(steps(Sweep::Payload, &["--payloads", "65537"]).is_err());
+        assert!(steps(Sweep::Payload, &["--payloads", "65536"]).is_ok());
+    }
+}
