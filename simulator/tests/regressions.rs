@@ -144,3 +144,12 @@ fn f_85_a_hello_that_is_not_served_acknowledges_nothing() {
         hold(seed..seed + 1, &Plan::default());
     }
 }
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// No bug of the shard: a Hello whose connection was gone before its user had been read counted as life of its device, which was
+/// detached two minutes later for the silence before.
+/// Seen to fail when: `Wires::ended` takes every end for life.
+#[test]
+fn f_85_a_hello_that_is_not_served_is_no_life() {
+    hold(64_837..64_838, &Plan::default());
+}

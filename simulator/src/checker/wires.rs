@@ -68,7 +68,7 @@ pub struct Hello<'a> {
 impl Wires {
     /// The process stopped at this time.
     pub(super) fn stopped(&mut self, now: Mono) {
-        for wire in self.open.values() {
+        for wire in self.open.values().filter(|wire| wire.is_welcomed) {
             if let Some(seen) = self.devices.get_mut(&wire.device) {
                 seen.life = now;
             }
@@ -84,7 +84,7 @@ impl Wires {
         let device = format!("{}/{}", hello.user, hello.device);
         let silence = self.silence(&device, now);
         let seen = self.devices.entry(device.clone()).or_default();
-        (seen.silence, seen.life) = ((silence, now), now);
+        seen.silence = (silence, now);
         self.back.insert(device.clone());
         let wire = Wire {
             user: hello.user.clone(),
@@ -115,7 +115,8 @@ impl Wires {
 
     /// The server closes a connection, or hears that it is gone.
     pub(super) fn ended(&mut self, conn: ConnId, now: Mono) {
-        if let Some(wire) = self.open.remove(&conn)
+        // One that ends before it is served is no life of its device: the server may never have read whose it was.
+        if let Some(wire) = self.open.remove(&conn).filter(|wire| wire.is_welcomed)
             && let Some(seen) = self.devices.get_mut(&wire.device)
         {
             seen.life = now;
