@@ -3,7 +3,8 @@
 //! Invariants
 //! - Every step gets a gateway with an empty data directory: what one step left behind does not burden the next.
 //! - Nothing but the thing that grows differs between the steps of a sweep.
-//! - A sweep of rates ends with the first one that was not held: beyond it, latencies say how long the run was.
+//! - A sweep of rates ends with the second in turn that was not held: beyond it, latencies say how long the run was. One alone
+//!   may be the host's own stall.
 
 use crate::chart::{Chart, Point, Scale, Series};
 use crate::drive::{self, Driven, Nobody, Target};
@@ -17,6 +18,12 @@ use crate::output::{Progress, publish_with};
 use crate::plan::{TrafficPlan, check_shards};
 use crate::report::Report;
 use crate::schedule::exact;
+use std::time::Duration;
+
+/// Rates in turn that are not held before their sweep ends.
+const NOT_HELD_MAX: usize = 2;
+/// Warm-up of a sweep of connections, at least: all are parked by then that have nothing to say, on both sides.
+const PARKED: Duration = Duration::from_secs(15);
 
 /// What is drawn of the steps' reports.
 struct Drawn {
@@ -108,7 +115,11 @@ fn steps_of(sweep: Sweep, args: &GrowthArgs, server: &GatewayPlan) -> Result<Vec
             let usage = || BenchError::Usage("allowed: at least two connections".to_owned());
             if few { Err(usage()) } else { Ok(()) }?;
             let sizes = args.connections.iter();
-            sizes.map(|&size| step(f64::from(size), &|plan, _| plan.pairs = size / 2)).collect()
+            let grow = |plan: &mut TrafficPlan, size: u32| {
+                plan.pairs = size / 2;
+                plan.span.warmup = plan.span.warmup.max(PARKED);
+            };
+            sizes.map(|&size| step(f64::from(size), &|plan, _| grow(plan, size))).collect()
         }
         Sweep::Rate => args.rates.iter().map(|&rate| step(rate, &|plan, _| plan.rate = rate)).collect(),
         Sweep::Payload => {
@@ -134,7 +145,7 @@ fn climb<'a>(
     keys: &Keyring,
     complaints: &mut Vec<String>,
 ) -> Result<Vec<Found>, BenchError> {
-    let mut found = Vec::new();
+    let (mut found, mut not_held) = (Vec::new(), 0);
     for step in steps {
         let name = format!("{} {}", step.sweep.name(), step.size);
         Progress::new().say(&format!("starting a gateway for {name}"));
@@ -142,11 +153,12 @@ fn climb<'a>(
         let complaint = driven.tally.verdict(true);
         let held = driven.backlog.held && complaint.is_none();
         found.push(Found { size: step.size, report, held });
-        match (step.sweep, held) {
-            (Sweep::Rate, false) => break,
-            (Sweep::Rate, true) | (Sweep::Connections | Sweep::Payload | Sweep::Shards, _) => {
-                complaints.extend(complaint.map(|complaint| format!("{name}: {complaint}")));
-            }
+        not_held = if held { 0 } else { not_held + 1 };
+        let is_saturated = step.sweep == Sweep::Rate && !held;
+        if !is_saturated {
+            complaints.extend(complaint.map(|complaint| format!("{name}: {complaint}")));
+        } else if not_held >= NOT_HELD_MAX {
+            break;
         }
     }
     Ok(found)
