@@ -153,3 +153,12 @@ fn f_85_a_hello_that_is_not_served_acknowledges_nothing() {
 fn f_85_a_hello_that_is_not_served_is_no_life() {
     hold(64_837..64_838, &Plan::default());
 }
+
+/// Proves: G-SIM-1 (a failure that was found is run again)
+/// No bug of the shard: a device was linked and its connection gone before its row was durable; another one was refused for it, and the
+/// place counted as free.
+/// Seen to fail when: `Wires::ended` forgets who was not served.
+#[test]
+fn f_85_a_device_whose_row_is_on_its_way_has_a_place() {
+    hold(92_585..92_586, &Plan::default());
+}

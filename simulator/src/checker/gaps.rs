@@ -44,6 +44,7 @@ impl Checker {
         self.rare.too_many_devices += 1;
         let Some(wire) = self.wires.get(conn) else { return };
         let (user, refused) = (wire.user.clone(), wire.device.clone());
+        self.wires.refused(conn);
         let rows = self.inboxes.devices_of(&user).map(|device| format!("{user}/{device}"));
         let mut devices: BTreeSet<String> = rows.chain(self.wires.devices_of(&user)).collect();
         devices.remove(&refused);

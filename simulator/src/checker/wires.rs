@@ -23,6 +23,8 @@ pub(super) struct Wire {
     named: Offset,
     /// It acknowledged what it never got.
     is_too_high: bool,
+    /// Its device found no place.
+    is_refused: bool,
 }
 
 /// One device, over its connections.
@@ -47,6 +49,8 @@ pub(super) struct Wires {
     devices: BTreeMap<String, Seen>,
     /// Devices that said Hello since the process started.
     back: BTreeSet<String>,
+    /// Of those, whose connection ended before they were welcomed or refused: a row of theirs may be on its way.
+    unserved: BTreeSet<String>,
 }
 
 fn broken(claim: &'static str, what: String) -> Violation {
@@ -75,6 +79,7 @@ impl Wires {
         }
         self.open.clear();
         self.back.clear();
+        self.unserved.clear();
         for seen in self.devices.values_mut() {
             (seen.shown, seen.acked) = (Offset::NONE, seen.stored);
         }
@@ -96,6 +101,7 @@ impl Wires {
             is_welcomed: false,
             named: hello.named.unwrap_or_default(),
             is_too_high: false,
+            is_refused: false,
         };
         self.open.insert(conn, wire);
     }
@@ -115,10 +121,13 @@ impl Wires {
 
     /// The server closes a connection, or hears that it is gone.
     pub(super) fn ended(&mut self, conn: ConnId, now: Mono) {
+        let Some(wire) = self.open.remove(&conn) else { return };
         // One that ends before it is served is no life of its device: the server may never have read whose it was.
-        if let Some(wire) = self.open.remove(&conn).filter(|wire| wire.is_welcomed)
-            && let Some(seen) = self.devices.get_mut(&wire.device)
-        {
+        if !wire.is_welcomed {
+            if !wire.is_refused {
+                self.unserved.insert(wire.device);
+            }
+        } else if let Some(seen) = self.devices.get_mut(&wire.device) {
             seen.life = now;
         }
     }
@@ -132,9 +141,20 @@ impl Wires {
         self.open.get(&conn)
     }
 
-    /// The devices of a user that have connections.
+    /// The devices of a user that have connections, or may have a row on its way.
     pub(super) fn devices_of(&self, user: &UserId) -> impl Iterator<Item = String> {
-        self.open.values().filter(move |wire| wire.user == *user).map(|wire| wire.device.clone())
+        let open = self.open.values().filter(move |wire| wire.user == *user).map(|wire| wire.device.clone());
+        let unserved = self.unserved.iter().filter(move |device| {
+            device.strip_prefix(user.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        });
+        open.chain(unserved.cloned())
+    }
+
+    /// A device found no place.
+    pub(super) fn refused(&mut self, conn: ConnId) {
+        if let Some(wire) = self.open.get_mut(&conn) {
+            wire.is_refused = true;
+        }
     }
 
     /// A message leaves the server.
