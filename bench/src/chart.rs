@@ -1,7 +1,7 @@
 //! Curves over sizes, as a drawing that needs no script.
 //!
 //! Invariants
-//! - The axis of sizes is logarithmic: each tenfold growth is as wide as the next.
+//! - On a logarithmic axis each tenfold growth is as long as the next.
 //! - A point that was not good is drawn hollow; no point is left out.
 
 use crate::page::{COLOURS, escape};
@@ -15,8 +15,10 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 30.0;
 const BELOW: f64 = 44.0;
 const ABOVE: f64 = 14.0;
+/// Sizes that are written below the axis, at most.
+const LABELS_MAX: usize = 15;
 
-/// How values go upwards.
+/// How an axis grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// By powers of ten.
@@ -28,7 +30,7 @@ pub enum Scale {
 /// A measured value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// The size; above zero.
+    /// The size; above zero on a logarithmic axis.
     pub x: f64,
     /// The value.
     pub y: f64,
@@ -54,8 +56,10 @@ pub struct Chart {
     pub axis: String,
     /// The values' unit.
     pub unit: String,
+    /// How sizes go to the right.
+    pub across: Scale,
     /// How values go upwards.
-    pub scale: Scale,
+    pub up: Scale,
     /// At least one with at least one point.
     pub series: Vec<Series>,
 }
@@ -92,7 +96,8 @@ impl Chart {
         sizes.sort_by(f64::total_cmp);
         sizes.dedup();
         let (low, high, right) = (HEIGHT - BELOW, ABOVE, WIDTH - RIGHT);
-        for size in sizes {
+        let every = sizes.len().div_ceil(LABELS_MAX).max(1);
+        for size in sizes.into_iter().step_by(every) {
             let x = frame.across(size);
             let _ = write!(page, "<path class=\"axis\" d=\"M{x:.1} {low:.1}V{high:.1}\"/>");
             let label = short(size);
@@ -149,7 +154,8 @@ fn draw_series(series: &Series, frame: &Frame, (colour, unit): (&str, &str), pag
 struct Frame {
     sizes: (f64, f64),
     values: (f64, f64),
-    scale: Scale,
+    across: Scale,
+    up: Scale,
 }
 
 impl Frame {
@@ -161,51 +167,56 @@ impl Frame {
             })
         };
         let (low, high) = bounds(|point| point.y);
-        let values = match chart.scale {
+        let values = match chart.up {
             Scale::Logarithmic => {
                 let low = low.max(1e-3).log10().floor();
                 (low, high.max(1e-3).log10().ceil().max(low + 1.0))
             }
             Scale::FromZero => (0.0, round_up(high)),
         };
-        let (small, large) = bounds(|point| point.x.max(1e-9).log10());
+        let (small, large) = bounds(|point| point.x);
+        let (small, large) = (along(chart.across, small), along(chart.across, large));
         // A single size lies in the middle.
         let sizes = if large > small { (small, large) } else { (small - 0.5, large + 0.5) };
-        Self { sizes, values, scale: chart.scale }
+        Self { sizes, values, across: chart.across, up: chart.up }
     }
 
     fn across(&self, size: f64) -> f64 {
         let (small, large) = self.sizes;
         // The first and the last point keep off the edges.
-        let inside = (size.max(1e-9).log10() - small) / (large - small) * 0.94 + 0.03;
+        let inside = (along(self.across, size) - small) / (large - small) * 0.94 + 0.03;
         LEFT + (WIDTH - LEFT - RIGHT) * inside
     }
 
     fn up(&self, value: f64) -> f64 {
         let (low, high) = self.values;
-        let value = match self.scale {
-            Scale::Logarithmic => value.max(1e-3).log10(),
-            Scale::FromZero => value,
-        };
-        HEIGHT - BELOW - (HEIGHT - BELOW - ABOVE) * (value - low) / (high - low)
+        HEIGHT - BELOW - (HEIGHT - BELOW - ABOVE) * (along(self.up, value) - low) / (high - low)
     }
 
     /// Values at which lines are drawn.
     fn lines(&self) -> Vec<f64> {
         let (low, high) = self.values;
         let mut lines = Vec::new();
-        let (mut at, step) = match self.scale {
+        let (mut at, step) = match self.up {
             Scale::Logarithmic => (low, 1.0),
             Scale::FromZero => (0.0, high / 4.0),
         };
         while at <= high + step / 2.0 {
-            lines.push(match self.scale {
+            lines.push(match self.up {
                 Scale::Logarithmic => 10_f64.powf(at),
                 Scale::FromZero => at,
             });
             at += step;
         }
         lines
+    }
+}
+
+/// Where a number lies on an axis.
+fn along(scale: Scale, number: f64) -> f64 {
+    match scale {
+        Scale::Logarithmic => number.max(1e-3).log10(),
+        Scale::FromZero => number,
     }
 }
 
@@ -241,14 +252,15 @@ fn short(number: f64) -> String {
 mod tests {
     use super::*;
 
-    fn chart(scale: Scale, points: &[(f64, f64)]) -> Chart {
+    fn chart(across: Scale, scale: Scale, points: &[(f64, f64)]) -> Chart {
         let point = |&(x, y): &(f64, f64)| Point { x, y, is_good: x < 50_000.0 };
         let series = Series { name: "p50 <b>".to_owned(), points: points.iter().map(point).collect() };
         Chart {
             title: "latency".to_owned(),
             axis: "connections".to_owned(),
             unit: "us".to_owned(),
-            scale,
+            across,
+            up: scale,
             series: vec![series],
         }
     }
@@ -263,15 +275,26 @@ mod tests {
     #[test]
     fn points_lie_inside_the_frame_in_their_order() {
         for scale in [Scale::Logarithmic, Scale::FromZero] {
-            let drawn = places(&chart(scale, &[(1e3, 100.0), (1e4, 120.0), (1e5, 90_000.0)]));
+            let drawn =
+                places(&chart(Scale::Logarithmic, scale, &[(1e3, 100.0), (1e4, 120.0), (1e5, 90_000.0)]));
             assert!(drawn.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1), "{drawn:?}");
             assert!(
                 drawn.iter().all(|(x, y)| (LEFT..WIDTH).contains(x) && (ABOVE..=HEIGHT - BELOW).contains(y))
             );
             assert!((drawn[1].0 - drawn[0].0 - (drawn[2].0 - drawn[1].0)).abs() < 1e-6);
         }
-        let single = places(&chart(Scale::FromZero, &[(1e3, 0.0)]));
-        assert!((single[0].0 - f64::midpoint(LEFT, WIDTH - RIGHT)).abs() < 1e-6, "{single:?}");
+        for across in [Scale::Logarithmic, Scale::FromZero] {
+            let single = places(&chart(across, Scale::FromZero, &[(1e3, 0.0)]));
+            assert!((single[0].0 - f64::midpoint(LEFT, WIDTH - RIGHT)).abs() < 1e-6, "{single:?}");
+        }
+    }
+
+    /// On an even axis a size of 0 has its place, and 1 lies in the middle between 0 and 2.
+    /// Seen to fail when: the logarithm is taken of every size.
+    #[test]
+    fn sizes_from_zero_lie_evenly() {
+        let drawn = places(&chart(Scale::FromZero, Scale::FromZero, &[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)]));
+        assert!((drawn[1].0 - f64::midpoint(drawn[0].0, drawn[2].0)).abs() < 1e-6, "{drawn:?}");
     }
 
     /// Every point is drawn and named, what was not held is hollow, and names are escaped.
@@ -279,7 +302,8 @@ mod tests {
     #[test]
     fn every_point_is_drawn_and_what_was_not_held_is_hollow() {
         let mut page = String::new();
-        chart(Scale::Logarithmic, &[(1e3, 100.0), (1e4, 120.0), (1e5, 900.0)]).draw(&mut page);
+        chart(Scale::Logarithmic, Scale::Logarithmic, &[(1e3, 100.0), (1e4, 120.0), (1e5, 900.0)])
+            .draw(&mut page);
         assert_eq!(
             (
                 page.matches("<circle").count(),

@@ -163,21 +163,7 @@ impl Team {
             let share = share_of(plan.pairs, plan.threads, index);
             let range = share.start as usize * 2..share.end as usize * 2;
             let devices = credentials.get(range).unwrap_or_default().to_vec();
-            let fleet = FleetPlan {
-                server: target.address,
-                first: share.start * 2,
-                run,
-                payload_bytes: plan.payload_bytes,
-                drain: plan.drain,
-                own_ack_delay: plan.own_ack_delay,
-                heartbeat: plan.heartbeat,
-                durability: target.durability,
-                fresh: target.fresh,
-                connecting: (plan.connecting / u32::from(plan.threads)).max(1),
-                connect_rate: plan.connect_rate / f64::from(plan.threads),
-                churn: plan.churn / f64::from(plan.threads),
-                backoff: plan.backoff,
-            };
+            let fleet = fleet_plan(plan, target, run, share.start * 2);
             let meter = Arc::new(Meter::default());
             team.meters.push(Arc::clone(&meter));
             let soldier = Soldier {
@@ -286,6 +272,26 @@ impl Soldier {
         let from = start.after(self.plan.span.ramp).after(self.plan.span.warmup);
         let window = Window { from, until: from.after(self.plan.span.duration) };
         fleet.run(&mut links, schedule, Tally::of(window))
+    }
+}
+
+/// What the fleet of one of the plan's threads does; its first device is number `first` of the load.
+pub fn fleet_plan(plan: &TrafficPlan, target: &Target, run: Run, first: u32) -> FleetPlan {
+    FleetPlan {
+        server: target.address,
+        first,
+        run,
+        skew: plan.skew,
+        payload_bytes: plan.payload_bytes,
+        drain: plan.drain,
+        own_ack_delay: plan.own_ack_delay,
+        heartbeat: plan.heartbeat,
+        durability: target.durability,
+        fresh: target.fresh,
+        connecting: (plan.connecting / u32::from(plan.threads)).max(1),
+        connect_rate: plan.connect_rate / f64::from(plan.threads),
+        churn: plan.churn / f64::from(plan.threads),
+        backoff: plan.backoff,
     }
 }
 

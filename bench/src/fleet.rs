@@ -8,7 +8,7 @@ mod churn;
 mod member;
 mod tally;
 
-pub use tally::{Meter, Tally};
+pub use tally::{MINUTE, Meter, Tally};
 
 use crate::clock::Clock;
 use crate::error::BenchError;
@@ -18,6 +18,7 @@ use crate::histogram::Latencies;
 use crate::links::{Ending, LinkId, Links, Traffic, Wires};
 use crate::payload::{Member as MemberId, Run};
 use crate::schedule::Schedule;
+use crate::senders::Senders;
 use bytes::Bytes;
 use churn::Churn;
 use hashbrown::HashMap;
@@ -49,6 +50,8 @@ pub struct FleetPlan {
     pub first: u32,
     /// The run.
     pub run: Run,
+    /// Zipf's exponent of the senders' shares.
+    pub skew: f64,
     /// Bytes of a payload.
     pub payload_bytes: usize,
     /// How long a sender's acknowledgement of its own copy may wait.
@@ -206,13 +209,13 @@ impl Fleet {
         let window = self.tally.window;
         let total = schedule.due(window.until);
         let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let step = crate::floor::spread::stride(count);
+        let senders = Senders::new(count, self.plan.skew);
         let deadline = window.until.after(self.plan.drain);
         while !self.is_over(total) && self.clock.now() < deadline {
             let due = schedule.due(self.clock.now()).min(total);
             while self.tally.sent < due {
                 let intended = schedule.intended(self.tally.sent);
-                let sender = crate::floor::spread::sender(self.tally.sent, count, step);
+                let sender = senders.of(self.tally.sent);
                 self.send(links.wires(), sender as usize, intended);
             }
             let next = if self.tally.sent < total { schedule.intended(self.tally.sent) } else { deadline };

@@ -247,13 +247,11 @@ impl Keyring {
         let (directory, tokens) = if let Some(running) = &plan.running {
             (None, running.tokens.clone())
         } else {
-            let directory = make_keys(plan, users)?;
-            let tokens = directory.path().join("tokens");
+            let directory = make_keys(plan)?;
+            let tokens = issue_tokens(plan, directory.path(), "d1", users)?;
             (Some(directory), tokens)
         };
-        let text = fs::read_to_string(&tokens).map_err(BenchError::io(tokens.display().to_string()))?;
-        let credentials =
-            credentials(&text).map_err(|problem| BenchError::Input { path: tokens.clone(), problem })?;
+        let credentials = read_tokens(&tokens)?;
         let found = credentials.len();
         if u32::try_from(found).unwrap_or(u32::MAX) < users {
             let problem = format!("{found} tokens, {users} are needed");
@@ -263,19 +261,44 @@ impl Keyring {
     }
 }
 
-fn make_keys(plan: &GatewayPlan, users: u32) -> Result<TempDir, BenchError> {
+impl Keyring {
+    /// A second device each of the first users of a keyring that was made here.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn second_devices(&self, plan: &GatewayPlan, users: u32) -> Result<Vec<Credential>, BenchError> {
+        match &self.directory {
+            Some(directory) if users > 0 => read_tokens(&issue_tokens(plan, directory.path(), "d2", users)?),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn make_keys(plan: &GatewayPlan) -> Result<TempDir, BenchError> {
     let directory = tempfile::Builder::new()
         .prefix("iris-bench-keys-")
         .tempdir()
         .map_err(BenchError::io("a temporary directory"))?;
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
-    let (out, key, tokens) = (path(""), path("issuer.key"), path("tokens"));
+    let out = path("");
     plan.call(&["token", "keygen", "--out", &out])?;
     plan.call(&["tls", "selfsigned", "--out", &out])?;
-    let count = users.to_string();
-    let issue = ["token", "issue", "--key", &key, "--count", &count, "--users", "u%d", "--device", "d1"];
-    plan.call(&[&issue[..], &["--out", &tokens]].concat())?;
     Ok(directory)
+}
+
+/// Issues a token for a device of each of the first users: the file that they are in.
+fn issue_tokens(plan: &GatewayPlan, keys: &Path, device: &str, users: u32) -> Result<PathBuf, BenchError> {
+    let tokens = keys.join(format!("tokens.{device}"));
+    let words = |path: &Path| path.to_string_lossy().into_owned();
+    let (key, out, count) = (words(&keys.join("issuer.key")), words(&tokens), users.to_string());
+    let whose = ["--count", &count, "--users", "u%d", "--device", device];
+    plan.call(&[&["token", "issue", "--key", &key, "--out", &out][..], &whose].concat())?;
+    Ok(tokens)
+}
+
+fn read_tokens(path: &Path) -> Result<Vec<Credential>, BenchError> {
+    let text = fs::read_to_string(path).map_err(BenchError::io(path.display().to_string()))?;
+    credentials(&text).map_err(|problem| BenchError::Input { path: path.to_owned(), problem })
 }
 
 /// Reads lines of user, device and token.

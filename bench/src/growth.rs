@@ -10,12 +10,13 @@ use crate::chart::{Chart, Point, Scale, Series};
 use crate::drive::{self, Driven, Nobody, Target};
 use crate::error::BenchError;
 use crate::footprint::Reading;
-use crate::gateway::{Gateway, GatewayPlan, Keyring};
+use crate::gateway::{Credential, Gateway, GatewayPlan, Keyring};
 use crate::host;
 use crate::latency;
 use crate::options::{GrowthArgs, Sweep};
-use crate::output::{Progress, publish_with};
-use crate::plan::{TrafficPlan, check_shards};
+use crate::output::{Curves, Progress, publish_with};
+use crate::past::Past;
+use crate::plan::{TrafficPlan, check_shards, check_skew};
 use crate::report::Report;
 use crate::schedule::exact;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use std::time::Duration;
 const NOT_HELD_MAX: usize = 2;
 /// Warm-up of a sweep of connections, at least: all are parked by then that have nothing to say, on both sides.
 const PARKED: Duration = Duration::from_secs(15);
+/// Pairs of a sweep of waiting entries, at most: more entries than they have are not made in time.
+const WAITING_PAIRS_MAX: u32 = 100;
 
 /// What is drawn of the steps' reports.
 struct Drawn {
@@ -62,6 +65,20 @@ struct Step {
     size: f64,
     plan: TrafficPlan,
     server: GatewayPlan,
+    past: Past,
+}
+
+impl Step {
+    /// Users that log in, then or before.
+    fn users(&self) -> u32 {
+        let past = if let Past::Users(users) = self.past { users } else { 0 };
+        past.max(self.plan.pairs * 2)
+    }
+
+    /// Users with a second device.
+    fn pairs_with_absent(&self) -> u32 {
+        if let Past::Waiting(_) = self.past { self.plan.pairs } else { 0 }
+    }
 }
 
 /// What was found at one size.
@@ -85,12 +102,15 @@ pub fn run(args: &GrowthArgs) -> Result<(), BenchError> {
     for &sweep in &sweeps {
         steps.extend(steps_of(sweep, args, &server)?);
     }
-    let pairs = steps.iter().map(|step| step.plan.pairs).max().unwrap_or(1);
-    let keys = Keyring::new(&server, pairs * 2)?;
+    let users = steps.iter().map(Step::users).max().unwrap_or(2);
+    let keys = Keyring::new(&server, users)?;
+    let absent =
+        keys.second_devices(&server, steps.iter().map(Step::pairs_with_absent).max().unwrap_or(0) * 2)?;
+    let keys = Keys { present: &keys, absent: &absent };
     let mut report = Report::new("growth");
     let (mut charts, mut complaints) = (Vec::new(), Vec::new());
     for &sweep in &sweeps {
-        let found = climb(steps.iter().filter(|step| step.sweep == sweep), &keys, &mut complaints)?;
+        let found = climb(steps.iter().filter(|step| step.sweep == sweep), keys, &mut complaints)?;
         for step in &found {
             report.extend(step.report.clone().under(&format!("{}.{}", sweep.name(), step.size)));
         }
@@ -99,50 +119,83 @@ pub fn run(args: &GrowthArgs) -> Result<(), BenchError> {
     crate::gateway::describe(&server, &mut report);
     host::describe(&mut report);
     report.text("verdict", if complaints.is_empty() { "good" } else { "bad" });
-    publish_with(&report, &[], &charts, args.traffic.duration, &args.output)?;
+    let curves = Curves { charts, intervals: None };
+    publish_with(&report, &[], &curves, args.traffic.duration, &args.output)?;
     if complaints.is_empty() { Ok(()) } else { Err(BenchError::Verdict(complaints.join("; "))) }
 }
 
 fn steps_of(sweep: Sweep, args: &GrowthArgs, server: &GatewayPlan) -> Result<Vec<Step>, BenchError> {
-    let step = |size: f64, change: &dyn Fn(&mut TrafficPlan, &mut GatewayPlan)| {
-        let (mut plan, mut server) = (TrafficPlan::new(&args.traffic, args.rate)?, server.clone());
-        change(&mut plan, &mut server);
-        Ok(Step { sweep, size, plan, server })
+    let step = |size: f64, change: &dyn Fn(&mut Step)| {
+        let plan = TrafficPlan::new(&args.traffic, args.rate)?;
+        let mut step = Step { sweep, size, plan, server: server.clone(), past: Past::Nothing };
+        change(&mut step);
+        Ok(step)
     };
     match sweep {
         Sweep::Connections => {
-            let few = args.connections.iter().any(|connections| *connections < 2);
-            let usage = || BenchError::Usage("allowed: at least two connections".to_owned());
-            if few { Err(usage()) } else { Ok(()) }?;
-            let sizes = args.connections.iter();
-            let grow = |plan: &mut TrafficPlan, size: u32| {
-                plan.pairs = size / 2;
-                plan.span.warmup = plan.span.warmup.max(PARKED);
+            at_least(2, "connections", &args.connections)?;
+            let grow = |step: &mut Step, size: u32| {
+                step.plan.pairs = size / 2;
+                step.plan.span.warmup = step.plan.span.warmup.max(PARKED);
             };
-            sizes.map(|&size| step(f64::from(size), &|plan, _| grow(plan, size))).collect()
+            let sizes = args.connections.iter();
+            sizes.map(|&size| step(f64::from(size), &|step| grow(step, size))).collect()
         }
-        Sweep::Rate => args.rates.iter().map(|&rate| step(rate, &|plan, _| plan.rate = rate)).collect(),
+        Sweep::Rate => args.rates.iter().map(|&rate| step(rate, &|step| step.plan.rate = rate)).collect(),
         Sweep::Payload => {
             let mut steps = Vec::new();
             for &payload in &args.payloads {
                 let traffic = crate::options::TrafficArgs { payload, ..args.traffic.clone() };
                 let plan = TrafficPlan::new(&traffic, args.rate)?;
-                steps.push(Step { sweep, size: exact(payload as u64), plan, server: server.clone() });
+                steps.push(step(exact(payload as u64), &|step| step.plan = plan.clone())?);
             }
             Ok(steps)
         }
         Sweep::Shards => {
             args.shard_counts.iter().try_for_each(|&shards| check_shards(shards))?;
             let sizes = args.shard_counts.iter();
-            sizes.map(|&size| step(f64::from(size), &|_, server| server.shards = size)).collect()
+            sizes.map(|&size| step(f64::from(size), &|step| step.server.shards = size)).collect()
+        }
+        Sweep::Users => {
+            at_least(2, "users", &args.users)?;
+            let sizes = args.users.iter().map(|users| users / 2 * 2);
+            sizes.map(|size| step(f64::from(size), &|step| step.past = Past::Users(size))).collect()
+        }
+        Sweep::Waiting => {
+            at_least(1, "waiting entries", &args.waiting)?;
+            let wait = |step: &mut Step, entries: u32| {
+                step.plan.pairs = step.plan.pairs.min(WAITING_PAIRS_MAX);
+                step.past = Past::Waiting(entries);
+            };
+            let sizes = args.waiting.iter();
+            sizes.map(|&size| step(f64::from(size), &|step| wait(step, size))).collect()
+        }
+        Sweep::Skew => {
+            args.skews.iter().try_for_each(|&skew| check_skew(skew))?;
+            args.skews.iter().map(|&skew| step(skew, &|step| step.plan.skew = skew)).collect()
         }
     }
+}
+
+fn at_least(least: u32, what: &str, sizes: &[u32]) -> Result<(), BenchError> {
+    if sizes.iter().all(|size| *size >= least) {
+        return Ok(());
+    }
+    Err(BenchError::Usage(format!("allowed: {least} {what} or more")))
+}
+
+/// Who may log in.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    present: &'a Keyring,
+    /// Second devices of the first users.
+    absent: &'a [Credential],
 }
 
 /// Takes the steps of one sweep, the smallest first as they were typed.
 fn climb<'a>(
     steps: impl Iterator<Item = &'a Step>,
-    keys: &Keyring,
+    keys: Keys<'_>,
     complaints: &mut Vec<String>,
 ) -> Result<Vec<Found>, BenchError> {
     let (mut found, mut not_held) = (Vec::new(), 0);
@@ -164,10 +217,15 @@ fn climb<'a>(
     Ok(found)
 }
 
-fn measure(step: &Step, keys: &Keyring) -> Result<(Driven, Report), BenchError> {
-    let gateway = Gateway::start(&step.server, keys)?;
-    let target = Target::of(&gateway, &step.server);
-    let driven = drive::drive(&step.plan, &target, &keys.credentials, &mut Nobody);
+fn measure(step: &Step, keys: Keys<'_>) -> Result<(Driven, Report), BenchError> {
+    let gateway = Gateway::start(&step.server, keys.present)?;
+    let mut target = Target::of(&gateway, &step.server);
+    let devices = &keys.present.credentials;
+    let absent = &keys.absent[..step.pairs_with_absent() as usize * 2];
+    let driven = step.past.make(&step.plan, &target, devices, absent).and_then(|()| {
+        target.fresh &= !step.past.is_something();
+        drive::drive(&step.plan, &target, devices, &mut Nobody)
+    });
     let driven = driven.map_err(|error| gateway.explain(error))?;
     let mut report = Report::default();
     latency::describe(&step.plan, &driven, &mut report);
@@ -198,7 +256,8 @@ fn chart(sweep: Sweep, drawn: &Drawn, found: &[Found]) -> Option<Chart> {
         title,
         axis,
         unit: drawn.unit.to_owned(),
-        scale: drawn.scale,
+        across: sweep.scale(),
+        up: drawn.scale,
         series,
     })
 }
@@ -207,7 +266,7 @@ fn chart(sweep: Sweep, drawn: &Drawn, found: &[Found]) -> Option<Chart> {
 mod tests {
     use super::*;
     use crate::options::{Command, Options};
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     fn args(words: &[&str]) -> GrowthArgs {
         let gateway = std::env::current_exe().unwrap();
@@ -238,8 +297,7 @@ mod tests {
             "--payloads",
             "64,65536",
         ];
-        let all = [Sweep::Connections, Sweep::Rate, Sweep::Payload, Sweep::Shards];
-        for sweep in all {
+        for &sweep in Sweep::value_variants() {
             let steps = steps(sweep, &words).unwrap();
             assert!(steps.len() > 1, "{sweep:?}");
             let shards = steps[0].server.shards;
@@ -249,6 +307,9 @@ mod tests {
                     (Sweep::Rate, (step.plan.rate - 700.0).abs() < 1e-9),
                     (Sweep::Payload, step.plan.payload_bytes == 128),
                     (Sweep::Shards, step.server.shards == shards),
+                    (Sweep::Skew, step.plan.skew == 0.0),
+                    (Sweep::Users, !matches!(step.past, Past::Users(_))),
+                    (Sweep::Waiting, !matches!(step.past, Past::Waiting(_))),
                 ];
                 let grown: Vec<_> =
                     fixed.iter().filter(|(_, is_fixed)| !is_fixed).map(|(sweep, _)| *sweep).collect();
@@ -266,6 +327,9 @@ mod tests {
     fn impossible_sizes_are_refused() {
         assert!(steps(Sweep::Shards, &["--shard-counts", "1,65"]).is_err());
         assert!(steps(Sweep::Connections, &["--connections", "1"]).is_err());
+        assert!(steps(Sweep::Users, &["--users", "1"]).is_err());
+        assert!(steps(Sweep::Waiting, &["--waiting", "0"]).is_err());
+        assert!(steps(Sweep::Skew, &["--skews=-1"]).is_err());
         assert!(steps(Sweep::Payload, &["--payloads", "65537"]).is_err());
         assert!(steps(Sweep::Payload, &["--payloads", "65536"]).is_ok());
     }

@@ -125,6 +125,7 @@ impl Bench<'_> {
         let plan = TrafficPlan {
             pairs: PAIRS,
             rate,
+            skew: 0.0,
             payload_bytes: PAYLOAD_BYTES,
             span: Span { ramp: Duration::ZERO, warmup: Duration::ZERO, duration },
             drain: DRAIN,

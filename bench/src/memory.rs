@@ -115,6 +115,7 @@ fn fleet(server: &GatewayPlan, gateway: &Gateway, keys: &Keyring, connect_rate: 
         server: gateway.address,
         first: 0,
         run: Run(0),
+        skew: 0.0,
         payload_bytes: PAYLOAD_BYTES_MIN,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,

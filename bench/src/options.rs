@@ -3,6 +3,7 @@
 //! Invariants
 //! - Nothing here checks more than a single value; relations between values are `plan`'s.
 
+use crate::chart::Scale;
 use crate::hostile::Attack;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -35,7 +36,8 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Highest rate that is held without a growing backlog, by bisection.
     Rate(RateArgs),
-    /// The same load at several sizes, one thing growing at a time: connections, rate, payload, shards. With --out, curves on a page.
+    /// The same load at several sizes, one thing growing at a time: connections, rate, payload, shards, known users, entries
+    /// that wait in inboxes, skew of the senders. With --out, curves on a page.
     Growth(GrowthArgs),
     /// A long load with lost connections and, if asked for, killed gateways: nothing may be lost, nothing may grow.
     Soak(SoakArgs),
@@ -286,6 +288,9 @@ pub struct TrafficArgs {
     /// Pairs of users; each user has one device and both send.
     #[arg(long, default_value_t = 1_000)]
     pub pairs: u32,
+    /// Zipf's exponent of the senders' shares: the k-th busiest sends in proportion to 1 / k^SKEW. 0: all take turns.
+    #[arg(long, default_value_t = 0.0)]
+    pub skew: f64,
     /// Bytes of a payload, at least 32.
     #[arg(long, default_value_t = 128)]
     pub payload: usize,
@@ -360,6 +365,9 @@ pub struct RateArgs {
     /// The bisection ends when the bounds are this close, in per cent of the rate.
     #[arg(long, default_value_t = 5.0)]
     pub precision: f64,
+    /// Attempts at a rate before it counts as not held.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts: u32,
     /// The load.
     #[command(flatten)]
     pub traffic: TrafficArgs,
@@ -431,6 +439,12 @@ pub enum Sweep {
     Payload,
     /// Cores of the gateway; more than the host has share them.
     Shards,
+    /// Users that the gateway has had, each with a conversation.
+    Users,
+    /// Entries that wait in the inbox of each user, for a second device that does not come.
+    Waiting,
+    /// Zipf's exponent of the senders' shares.
+    Skew,
 }
 
 impl Sweep {
@@ -441,6 +455,9 @@ impl Sweep {
             Self::Rate => "rate",
             Self::Payload => "payload",
             Self::Shards => "shards",
+            Self::Users => "users",
+            Self::Waiting => "waiting",
+            Self::Skew => "skew",
         }
     }
 
@@ -451,6 +468,19 @@ impl Sweep {
             Self::Rate => "messages a second",
             Self::Payload => "bytes of a payload",
             Self::Shards => "shards",
+            Self::Users => "known users",
+            Self::Waiting => "waiting entries a user",
+            Self::Skew => "exponent of the senders' shares",
+        }
+    }
+
+    /// How its sizes are drawn.
+    pub fn scale(self) -> Scale {
+        match self {
+            Self::Connections | Self::Rate | Self::Payload | Self::Shards | Self::Users | Self::Waiting => {
+                Scale::Logarithmic
+            }
+            Self::Skew => Scale::FromZero,
         }
     }
 }
@@ -476,6 +506,15 @@ pub struct GrowthArgs {
     /// Numbers of shards of that sweep.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
     pub shard_counts: Vec<u16>,
+    /// Numbers of known users of that sweep; as many as are measured at least.
+    #[arg(long, value_delimiter = ',', default_values_t = [2_000, 20_000, 200_000])]
+    pub users: Vec<u32>,
+    /// Numbers of waiting entries a user of that sweep, which has at most 100 pairs.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 5_000])]
+    pub waiting: Vec<u32>,
+    /// Exponents of that sweep.
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.5, 1.0, 1.5])]
+    pub skews: Vec<f64>,
     /// The load.
     #[command(flatten)]
     pub traffic: TrafficArgs,

@@ -29,27 +29,50 @@ pub fn publish(
     length: Duration,
     args: &OutputArgs,
 ) -> Result<(), BenchError> {
-    publish_with(report, distributions, &[], length, args)
+    publish_with(report, distributions, &Curves::default(), length, args)
 }
 
-/// The same with charts in the page.
+/// What is shown beside a report and whole distributions.
+#[derive(Debug, Default)]
+pub struct Curves<'a> {
+    /// Charts of the page.
+    pub charts: Vec<Chart>,
+    /// A distribution's parts, one after the other, and how long each but the last took: intervals of its log.
+    pub intervals: Option<Intervals<'a>>,
+}
+
+/// See [`Curves::intervals`].
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals<'a> {
+    /// The distribution.
+    pub name: &'a str,
+    /// Its parts.
+    pub parts: &'a [Latencies],
+    /// How long each took.
+    pub each: Duration,
+}
+
+/// The same with curves.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn publish_with(
     report: &Report,
     distributions: &[(String, Latencies)],
-    charts: &[Chart],
+    curves: &Curves<'_>,
     length: Duration,
     args: &OutputArgs,
 ) -> Result<(), BenchError> {
     if let Some(directory) = &args.out {
         fs::create_dir_all(directory).map_err(BenchError::io(directory.display().to_string()))?;
         write(&directory.join("report.json"), report.json().as_bytes())?;
-        write(&directory.join("report.html"), page(report, distributions, charts).as_bytes())?;
+        write(&directory.join("report.html"), page(report, distributions, &curves.charts).as_bytes())?;
         for (name, latencies) in distributions {
             write(&directory.join(format!("{name}.hgrm")), percentiles(latencies).as_bytes())?;
-            write(&directory.join(format!("{name}.hlog")), &interval_log(name, latencies, length)?)?;
+            let whole = Intervals { name, parts: std::slice::from_ref(latencies), each: length };
+            let intervals = curves.intervals.filter(|it| it.name == name && !it.parts.is_empty());
+            let log = interval_log(intervals.unwrap_or(whole), length)?;
+            write(&directory.join(format!("{name}.hlog")), &log)?;
         }
     }
     let text = if args.json { report.json() } else { report.table() };
@@ -85,8 +108,9 @@ fn percentiles(latencies: &Latencies) -> String {
     text
 }
 
-/// One interval with the whole distribution, in nanoseconds.
-fn interval_log(name: &str, latencies: &Latencies, length: Duration) -> Result<Vec<u8>, BenchError> {
+/// The log of a distribution that took `length` and ends now, in nanoseconds.
+fn interval_log(intervals: Intervals<'_>, length: Duration) -> Result<Vec<u8>, BenchError> {
+    let name = intervals.name;
     let failed =
         |error: &dyn std::fmt::Debug| BenchError::Protocol(format!("writing {name}.hlog: {error:?}"));
     let mut bytes = Vec::new();
@@ -97,8 +121,13 @@ fn interval_log(name: &str, latencies: &Latencies, length: Duration) -> Result<V
         .with_max_value_divisor(1_000_000.0)
         .begin_log_with(&mut bytes, &mut serializer)
         .map_err(|error| failed(&error))?;
-    log.write_histogram(latencies.inner(), now.saturating_sub(length), length, Tag::new(name))
-        .map_err(|error| failed(&error))?;
+    let (mut from, mut left) = (now.saturating_sub(length), length);
+    for part in intervals.parts {
+        let took = left.min(intervals.each);
+        log.write_histogram(part.inner(), from, took, Tag::new(name)).map_err(|error| failed(&error))?;
+        from += took;
+        left -= took;
+    }
     drop(log);
     Ok(bytes)
 }
@@ -161,20 +190,23 @@ mod tests {
         assert!(text.contains("#[Max"));
     }
 
-    /// The log holds the histogram that was written.
+    /// The log holds the histograms that were written, each with its length.
     /// Seen to fail when: an empty histogram is written.
     #[test]
     fn the_log_can_be_read_back() {
-        let bytes = interval_log("delivery", &thousand(), Duration::from_secs(5)).unwrap();
-        let entries: Vec<_> = IntervalLogIterator::new(&bytes).map(Result::unwrap).collect();
-        let histogram = entries.iter().find_map(|entry| match entry {
-            LogEntry::Interval(interval) => Some(interval),
-            LogEntry::StartTime(_) | LogEntry::BaseTime(_) => None,
-        });
-        let decoded = base64_decode(histogram.unwrap().encoded_histogram());
-        let read: hdrhistogram::Histogram<u64> =
-            Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
-        assert_eq!(read.len(), 1_000);
+        let parts = [thousand(), Latencies::new(), thousand()];
+        let each = Duration::from_mins(1);
+        let intervals = Intervals { name: "delivery", parts: &parts, each };
+        let bytes = interval_log(intervals, Duration::from_secs(150)).unwrap();
+        let mut read = Vec::new();
+        for entry in IntervalLogIterator::new(&bytes).map(Result::unwrap) {
+            let LogEntry::Interval(interval) = entry else { continue };
+            let decoded = base64_decode(interval.encoded_histogram());
+            let histogram: hdrhistogram::Histogram<u64> =
+                Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
+            read.push((interval.duration().as_secs(), histogram.len()));
+        }
+        assert_eq!(read, [(60, 1_000), (60, 0), (30, 1_000)]);
     }
 
     fn base64_decode(text: &str) -> Vec<u8> {

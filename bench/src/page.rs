@@ -37,7 +37,7 @@ pub fn page(report: &Report, distributions: &[(String, Latencies)], charts: &[Ch
         plot(&drawn, &mut page);
     }
     if !charts.is_empty() {
-        page.push_str("<h2>Growth</h2>");
+        page.push_str("<h2>Curves</h2>");
         for chart in charts {
             chart.draw(&mut page);
         }

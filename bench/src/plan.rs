@@ -13,6 +13,9 @@ use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SH
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Largest exponent of the senders' shares: the busiest sends nine of ten messages then.
+const SKEW_MAX: f64 = 3.0;
+
 /// Time in which a measurement is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
@@ -134,6 +137,8 @@ pub struct TrafficPlan {
     pub pairs: u32,
     /// Messages a second.
     pub rate: f64,
+    /// Zipf's exponent of the senders' shares; 0: all take turns.
+    pub skew: f64,
     /// Bytes of a payload.
     pub payload_bytes: usize,
     /// When to measure.
@@ -174,11 +179,13 @@ impl TrafficPlan {
         allow(args.connecting >= 1, "at least one connection on its way")?;
         check_rate(args.connect_rate)?;
         check_rate(rate)?;
+        check_skew(args.skew)?;
         let span = Span { ramp: args.ramp, warmup: args.warmup, duration: args.duration };
         check_span(span)?;
         Ok(Self {
             pairs: args.pairs,
             rate,
+            skew: args.skew,
             payload_bytes: args.payload,
             span,
             drain: args.drain,
@@ -200,6 +207,14 @@ pub fn data_dir(given: Option<&PathBuf>) -> PathBuf {
 
 fn check_rate(rate: f64) -> Result<(), BenchError> {
     allow(rate.is_finite() && rate > 0.0 && rate <= 1e8, "a rate above 0 and up to 100,000,000 a second")
+}
+
+/// Checks Zipf's exponent.
+///
+/// # Errors
+/// [`BenchError::Usage`] names the bounds.
+pub fn check_skew(skew: f64) -> Result<(), BenchError> {
+    allow((0.0..=SKEW_MAX).contains(&skew), &format!("a skew of 0 to {SKEW_MAX}"))
 }
 
 fn check_span(span: Span) -> Result<(), BenchError> {

@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - Every probe gets a gateway with an empty data directory: what one probe left behind does not burden the next.
-//! - A rate counts as held only if the whole probe was clean.
+//! - A rate counts as held only if a whole probe was clean, and as not held only if no attempt was: one alone may be the host's own
+//!   stall.
 
 use crate::drive::{self, Driven, Nobody, Target};
 use crate::error::BenchError;
@@ -30,6 +31,7 @@ pub fn run(args: &RateArgs) -> Result<(), BenchError> {
     let mut search = Search::new(args.start, args.limit, args.precision / 100.0);
     let mut best: Option<(TrafficPlan, Driven)> = None;
     let mut probes = Vec::new();
+    let mut attempt = 0;
     while let Some(rate) = search.next() {
         let plan = TrafficPlan::new(&args.traffic, rate)?;
         Progress::new().say(&format!("starting a gateway for {rate:.0}/s"));
@@ -40,7 +42,11 @@ pub fn run(args: &RateArgs) -> Result<(), BenchError> {
         let held = driven.backlog.held && driven.tally.verdict(true).is_none();
         let p99 = driven.tally.delivery.summary().p99_us;
         probes.push(format!("{rate:.0}/s {} p99 {p99:.0} us", if held { "held" } else { "not held" }));
-        search.tell(held);
+        attempt += 1;
+        if held || attempt >= args.attempts {
+            search.tell(held);
+            attempt = 0;
+        }
         if held {
             best = Some((plan, driven));
         }

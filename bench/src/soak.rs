@@ -6,15 +6,18 @@
 //! - Memory is judged over the second half of the run: the first fills pools and caches.
 
 use crate::backlog::Sample;
+use crate::chart::{Chart, Point, Scale, Series};
 use crate::drive::{self, Target, Watcher};
 use crate::error::BenchError;
+use crate::fleet::MINUTE;
 use crate::footprint::{self, Reading};
 use crate::gateway::{Gateway, GatewayPlan, Keyring, ServerStats};
+use crate::histogram::{Latencies, Summary};
 use crate::host;
 use crate::latency;
 use crate::memory::Ledger;
 use crate::options::SoakArgs;
-use crate::output::publish;
+use crate::output::{Curves, Intervals, publish_with};
 use crate::plan::TrafficPlan;
 use crate::report::Report;
 use crate::schedule::exact;
@@ -78,6 +81,9 @@ pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
     report.count("returns", driven.tally.returns);
     report.count("kills", kills);
     growth.describe(&mut report);
+    for (minute, latencies) in (1..).zip(&driven.tally.minutes) {
+        report.summary(&format!("minute.{minute:03}.delivery"), latencies.summary());
+    }
     ledger.describe(&mut report);
     if let Ok(Some(took)) = &stopped {
         report.number("server.stop_s", took.as_secs_f64());
@@ -99,9 +105,37 @@ pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
         ("ack".to_owned(), driven.tally.ack),
         ("login".to_owned(), driven.tally.login),
     ];
-    publish(&report, &distributions, plan.span.duration, &args.output)?;
+    let minutes = Intervals { name: "delivery", parts: &driven.tally.minutes, each: MINUTE };
+    let curves = Curves { charts: vec![by_minute(minutes.parts)], intervals: Some(minutes) };
+    publish_with(&report, &distributions, &curves, plan.span.duration, &args.output)?;
     stopped?;
     if complaints.is_empty() { Ok(()) } else { Err(BenchError::Verdict(complaints.join("; "))) }
+}
+
+/// Latencies of delivery, minute by minute; a minute without any has no point.
+fn by_minute(minutes: &[Latencies]) -> Chart {
+    let series = |name: &str, of: fn(&Summary) -> f64| {
+        let parts = (1_u32..).zip(minutes).filter(|(_, latencies)| latencies.count() > 0);
+        let point = |(minute, latencies): (u32, &Latencies)| Point {
+            x: f64::from(minute),
+            y: of(&latencies.summary()),
+            is_good: true,
+        };
+        Series { name: name.to_owned(), points: parts.map(point).collect() }
+    };
+    Chart {
+        title: "latency of delivery by minute".to_owned(),
+        axis: "minute".to_owned(),
+        unit: "us".to_owned(),
+        across: Scale::FromZero,
+        up: Scale::Logarithmic,
+        series: vec![
+            series("p50", |it| it.p50_us),
+            series("p99", |it| it.p99_us),
+            series("p99.9", |it| it.p999_us),
+            series("largest", |it| it.max_us),
+        ],
+    }
 }
 
 /// One look at the gateway.

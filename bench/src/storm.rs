@@ -87,6 +87,7 @@ fn blow(
         server: gateway.address,
         first: 0,
         run: Run(0),
+        skew: 0.0,
         payload_bytes: PAYLOAD_BYTES_MIN,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,

@@ -278,6 +278,7 @@ fn load(breach: Breach, drain: Duration) -> Driven {
     let plan = TrafficPlan {
         pairs: 2,
         rate: 500.0,
+        skew: 0.0,
         payload_bytes: 64,
         span,
         drain,

@@ -27,6 +27,7 @@ fn world() -> World {
         server: std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
         first: 0,
         run: Run(77),
+        skew: 0.0,
         payload_bytes: 64,
         drain: Duration::ZERO,
         own_ack_delay: Duration::ZERO,
