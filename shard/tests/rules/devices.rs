@@ -356,7 +356,7 @@ fn f_65_a_device_that_was_silent_for_a_month_is_detached_and_told_on_its_return(
 }
 
 /// Proves: G-DEVICE-5 (told until it is acked)
-/// Seen to fail when: `take_gap_ack` takes any ack for one of the gap.
+/// Seen to fail when: `take_gap_ack` takes any ack for one of the gap, or none.
 #[test]
 fn an_ack_of_what_a_device_had_before_it_was_detached_is_none_of_the_gap() {
     let (mut world, _, bob) = pair(2, 0, 1);
@@ -386,6 +386,11 @@ fn an_ack_of_what_a_device_had_before_it_was_detached_is_none_of_the_gap() {
     world.settle();
     let gap = world.clients[tablet].gaps.first().expect("no gap was sent");
     assert_eq!(gap.reason, i32::from(GapReason::DeviceDetached.to_wire()));
+    // Its ack is durable: it is not told again.
+    world.crash();
+    world.connect(tablet);
+    world.settle();
+    assert_eq!(world.clients[tablet].gaps.len(), 1);
 }
 
 /// Proves: G-DEVICE-5 (silent for 30 days, also while the user stays in memory)

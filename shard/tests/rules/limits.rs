@@ -124,6 +124,67 @@ fn f_65_a_full_inbox_is_judged_by_bytes_too() {
     assert_eq!(world.clients[0].rejected.len(), 5);
 }
 
+/// Proves: G-LIMIT-1 (a full inbox opens a sixteenth below its mark, in entries as in bytes)
+/// Seen to fail when: `measure` puts the sixteenth on top of the mark.
+#[test]
+fn a_full_inbox_opens_a_sixteenth_below_its_mark() {
+    let limits = [Limits { inbox_bytes: 10_000, ..generous() }, Limits { inbox_envelopes: 33, ..generous() }];
+    for limits in limits {
+        let mut world = World::with_limits(1, limits);
+        world.online("alice", "phone");
+        let bob = world.online("bob", "phone");
+        world.clients[bob].acks = false;
+        let mut sizes = vec![300; 33];
+        sizes[0] = 10_000 - 32 * 300;
+        for size in sizes {
+            world.send(0, "bob", &"x".repeat(size));
+            world.settle();
+        }
+        let refused = |world: &mut World, acked: usize| {
+            let through = world.clients[bob].offsets[acked - 1];
+            world.ack(bob, through);
+            world.settle();
+            let before = world.clients[0].rejected.len();
+            world.send(0, "bob", "one more");
+            world.settle();
+            world.clients[0].rejected.len() > before
+        };
+        assert!(refused(&mut world, 1), "32 of 33 entries, 9,600 of 10,000 bytes");
+        assert!(!refused(&mut world, 4), "29 of 33 entries, 8,700 of 10,000 bytes");
+    }
+}
+
+/// Proves: G-LIMIT-1 (a full inbox opens again: who heard that it is full hears of it)
+/// Seen to fail when: `first_judgement` announces only what the load itself changed.
+#[test]
+fn an_inbox_that_comes_back_into_memory_below_its_mark_is_open() {
+    let mut world = World::with_limits(2, Limits { inbox_envelopes: 32, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.clients[1].acks = false;
+    for number in 0..32 {
+        world.send(0, &bob, &format!("{number}"));
+        world.settle();
+    }
+    let first = world.clients[1].offsets[0];
+    world.ack(1, first);
+    world.settle();
+    world.disconnect(1);
+    // Bob leaves memory. Alice goes on trying, so that it is not forgotten that he is full.
+    for _ in 0..60 {
+        world.send(0, &bob, "full");
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.clients[0].rejected.len(), 60);
+    assert!(world.nodes[1].shard.counters().evicted > 0, "nobody left memory");
+    world.connect(1);
+    world.settle();
+    world.send(0, &bob, "room");
+    world.settle();
+    assert_eq!(world.clients[0].rejected.len(), 60);
+}
+
 /// Proves: G-LIMIT-1 (the sender's own copy never refuses: one gap a conversation), G-GAP-1
 /// Seen to fail when: `take` appends own copies to a full inbox; or `widen_gap` leaves the open gap.
 #[test]
@@ -140,6 +201,7 @@ fn f_65_own_copies_of_a_full_inbox_become_one_gap() {
     assert!(world.clients[0].rejected.is_empty(), "the own copy refused");
     assert_eq!(world.clients[1].applied.len(), 25);
     assert_eq!(world.rows(&alice), 11, "ten copies and one gap");
+    assert_eq!(world.sum(|it| it.gaps_inbox_full), 15);
     world.disconnect(0);
     world.clients[0].acks = true;
     world.clients[0].stored = 0;
@@ -198,6 +260,43 @@ fn f_65_a_gap_is_told_although_the_process_stops_before_the_wider_one_is_durable
     let holes: Vec<(u64, u64)> = gaps.map(|gap| (gap.from_sequence, gap.through_sequence)).collect();
     assert_eq!(holes, [(5, 5), (6, 6)]);
     assert_eq!(world.rows("alice"), 0);
+}
+
+/// Proves: G-GAP-1 (a gap entry that a wider one replaces stays until that one is durable, also if a third one took the place of
+/// the second before that was in a record)
+/// Seen to fail when: `replace_gap` leaves the second one's name where the third one's belongs.
+#[test]
+fn a_gap_stays_until_the_last_of_those_that_say_it_again_is_durable() {
+    let mut world = World::with_limits(1, Limits { inbox_envelopes: 4, ..generous() });
+    let phone = world.online("alice", "phone");
+    world.clients[phone].acks = false;
+    world.online("bob", "phone");
+    world.online("carl", "phone");
+    for number in 0..4 {
+        world.send(1, "alice", &format!("{number}"));
+        world.settle();
+    }
+    world.send(phone, "bob", "its own copy is a gap");
+    world.settle();
+    world.send(phone, "carl", "and so is this one");
+    world.pass(Duration::from_millis(6));
+    for text in ["wider", "wider again"] {
+        world.send(phone, "bob", text);
+        world.run();
+    }
+    // The gap of carl's conversation is in a record before that of bob's, and durable.
+    world.hold_stores = true;
+    world.pass(Duration::from_millis(5));
+    assert!(world.store_one(0), "no record was begun");
+    world.disconnect(phone);
+    world.clients[phone].gaps.clear();
+    world.clients[phone].resumes = false;
+    world.connect(phone);
+    world.run();
+    let id = conversation("alice", "bob");
+    let gaps = world.clients[phone].gaps.iter().filter(|gap| gap.conversation == id);
+    let holes: Vec<(u64, u64)> = gaps.map(|gap| (gap.from_sequence, gap.through_sequence)).collect();
+    assert_eq!(holes, [(5, 5), (5, 7)]);
 }
 
 /// Proves: G-LIMIT-1 (the unclaimed inbox)

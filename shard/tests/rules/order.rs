@@ -2,9 +2,35 @@
 
 use crate::accepting::pair;
 use crate::world::{World, conversation};
+use iris_protocol::UserId;
 use iris_protocol::limits::Limits;
 use iris_shard::mail::Body;
 use std::time::Duration;
+
+/// Proves: G-ORDER-1 (everybody sees one order, also two users whose inboxes lie in one slot, and a user alone)
+/// Seen to fail when: `new_channel` gives the two one member, or a user alone two.
+#[test]
+fn two_users_of_one_slot_talk_to_each_other_and_to_themselves() {
+    let mut world = World::new(2);
+    let slot = |id: &str| UserId::parse(id).unwrap().slot();
+    let alice = world.user_on("alice", 0);
+    let bob =
+        (0..1_000_000).map(|number| format!("bob{number}")).find(|id| slot(id) == slot(&alice)).unwrap();
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.send(0, &bob, "hello");
+    world.run();
+    world.send(1, &alice, "hi");
+    world.run();
+    world.send(0, &alice, "to myself");
+    world.settle();
+    for client in [0, 1] {
+        assert_eq!(world.clients[client].sequences(&conversation(&alice, &bob)), [1, 2]);
+    }
+    assert_eq!(world.clients[0].sequences(&conversation(&alice, &alice)), [1]);
+    assert_eq!((world.clients[0].applied.len(), world.clients[1].applied.len()), (3, 2));
+    assert_eq!(world.outbox_rows(), 0);
+}
 
 /// Proves: G-ORDER-1 (everybody sees one order), G-DEVICE-2 (all devices of a user end equal)
 /// Seen to fail when: `accept` gives every message the sequence 1; or `push` skips devices without the own copy.
@@ -191,10 +217,40 @@ fn f_16_an_envelope_that_is_forwarded_again_after_a_restart_is_taken_once() {
     world.crash();
     world.settle();
     assert_eq!(world.rows(&bob), 3, "taken twice");
+    assert_eq!(world.sum(|counters| counters.forward_duplicates), 3);
     assert_eq!(world.outbox_rows(), 0, "known envelopes were not confirmed");
     world.connect(1);
     world.settle();
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1, 2, 3]);
+}
+
+/// Proves: G-FORWARD-1 (a forward names the unconfirmed one before it, and none where everything is confirmed)
+/// Seen to fail when: `forward` names no predecessor, or always one.
+#[test]
+fn a_forward_names_the_unconfirmed_one_before_it() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let owner = u16::try_from(world.owner(&conversation(&alice, &bob))).unwrap();
+    let named = |world: &mut World, count: usize| {
+        world.hold_mail = true;
+        for _ in 0..count {
+            world.send(usize::from(owner), if owner == 0 { &bob } else { &alice }, "next");
+        }
+        world.run();
+        let forwards = world.mail[&(owner, 1 - owner)].iter();
+        let named: Vec<u64> = forwards
+            .filter_map(
+                |mail| if let Body::Forward { previous, .. } = mail.body { Some(previous.0) } else { None },
+            )
+            .collect();
+        world.hold_mail = false;
+        world.settle();
+        named
+    };
+    // The owner asks the recipient's home before the first one.
+    world.send(0, &bob, "first");
+    world.settle();
+    assert_eq!(named(&mut world, 3), [0, 2, 3]);
+    assert_eq!(named(&mut world, 2), [0, 5]);
 }
 
 /// Proves: G-INBOX-1 (nothing is deleted because it was sent), G-DELIVER-1

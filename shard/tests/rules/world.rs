@@ -11,7 +11,7 @@ use iris_protocol::{
 };
 use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId, Login, Ticket};
 use iris_shard::mail::Mail;
-use iris_shard::{Config, Placement, Shard};
+use iris_shard::{Config, Counters, Placement, Shard};
 use iris_storage::load::LoadRequest;
 use iris_storage::op::Ops;
 use std::collections::{BTreeMap, VecDeque};
@@ -438,6 +438,11 @@ impl World {
     /// Envelopes and gaps in a user's inbox table.
     pub(crate) fn rows(&self, user: &str) -> usize {
         self.tables(user).rows_of(&UserId::parse(user).unwrap()).count()
+    }
+
+    /// One of the shards' counters, all together.
+    pub(crate) fn sum(&self, of: impl Fn(&Counters) -> u64) -> u64 {
+        self.nodes.iter().map(|node| of(node.shard.counters())).sum()
     }
 
     pub(crate) fn outbox_rows(&self) -> usize {

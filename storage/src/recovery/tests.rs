@@ -338,6 +338,22 @@ fn damage_where_the_tables_stand_hides_no_other_history() {
     }
 }
 
+/// Proves: G-LOG-1 (damage among records that the tables hold loses nothing, in the last of them neither): what follows is
+/// replayed.
+/// Seen to fail when: `rejoin` looks for the tables' last record alone.
+#[test]
+fn damage_in_the_last_record_that_the_tables_hold_loses_nothing() {
+    let (writer, written) = written(Padding::Block, 25);
+    for at in 1..written.len() - 1 {
+        let (record, place) = &written[at];
+        let mut disk = writer.disk.clone();
+        disk.bytes_mut(place.segment).unwrap()[place.offset + place.bytes - 4096 + 20] ^= 4;
+        let found = recovered(&mut disk, &plan(Padding::Block, record.head().mark())).unwrap();
+        let expected: Vec<u64> = written[at + 1..].iter().map(|(record, _)| record.number().0).collect();
+        assert_eq!(numbers(&found.records), expected);
+    }
+}
+
 /// Seen to fail when: sequences are not compared.
 #[test]
 fn a_segment_that_was_copied_in_refuses() {
