@@ -218,18 +218,23 @@ fn climb<'a>(
 }
 
 fn measure(step: &Step, keys: Keys<'_>) -> Result<(Driven, Report), BenchError> {
-    let gateway = Gateway::start(&step.server, keys.present)?;
+    let mut gateway = Gateway::start(&step.server, keys.present)?;
     let mut target = Target::of(&gateway, &step.server);
     let devices = &keys.present.credentials;
     let absent = &keys.absent[..step.pairs_with_absent() as usize * 2];
-    let driven = step.past.make(&step.plan, &target, devices, absent).and_then(|()| {
-        target.fresh &= !step.past.is_something();
-        drive::drive(&step.plan, &target, devices, &mut Nobody)
-    });
+    let past = step.past.make(&step.plan, &target, devices, absent);
+    past.map_err(|error| gateway.explain(error))?;
+    target.fresh &= !step.past.is_something();
+    let before = gateway.stats();
+    let driven = drive::drive(&step.plan, &target, devices, &mut Nobody);
     let driven = driven.map_err(|error| gateway.explain(error))?;
+    let after = gateway.stats();
     let mut report = Report::default();
     latency::describe(&step.plan, &driven, &mut report);
     driven.cost.describe(&mut report);
+    if let (Some(before), Some(after)) = (before, after) {
+        latency::work(&before, &after, &mut report);
+    }
     if let Some(pid) = gateway.pid {
         let private_dirty = Reading::of(pid)?.private_dirty;
         report.number("server.private_dirty_mib", exact(private_dirty) / exact(1 << 20));

@@ -126,7 +126,8 @@ const WORK: [&str; 8] =
 const STAGES: [&str; 8] =
     ["receive", "decode", "mail", "sequence", "store_wait", "commit", "deliver", "send"];
 
-fn work(before: &ServerStats, after: &ServerStats, report: &mut Report) {
+/// Puts into a report what a gateway did between two looks at its statistics.
+pub fn work(before: &ServerStats, after: &ServerStats, report: &mut Report) {
     let grown = |name: &str| after.growth(before, name);
     let (Some(records), Some(messages)) = (grown("records"), grown("record_messages")) else { return };
     report.count("server.records", records);

@@ -35,6 +35,8 @@ fn f_48_a_slow_consumer_is_bounded_and_closed_only_when_nothing_moves() {
     assert!(world.clients[1].closed.is_empty());
     world.pass(Duration::from_secs(25));
     assert_eq!(world.clients[1].closed, [CloseCode::SlowConsumer]);
+    let closed: usize = world.clients.iter().map(|client| client.closed.len()).sum();
+    assert_eq!(usize::try_from(world.sum(|it| it.closes)), Ok(closed));
     world.clients[1].reads = true;
     world.connect(1);
     world.settle();
@@ -68,6 +70,35 @@ fn a_connection_that_reads_again_is_read_again() {
     world.input(home, Input::Sent { conn, bytes });
     world.pass(Duration::from_secs(30));
     assert_eq!(world.clients[1].closed, [CloseCode::SlowConsumer], "the last byte was not counted");
+}
+
+/// Proves: G-WINDOW-1 (a frame starts below 64 KiB of unsent bytes; a connection is read again below half of that)
+/// Seen to fail when: `has_room` lets a frame start at the mark; or `sent` has the connection read again at half of it.
+#[test]
+fn the_marks_of_unsent_bytes_hold_to_the_byte() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let half = UNSENT_BYTES_MAX / 2;
+    // All that follow name the one before them: they differ in their payload alone.
+    world.send(0, &bob, "before");
+    world.settle();
+    world.clients[1].reads = false;
+    world.send(0, &bob, &"x".repeat(30_000));
+    world.settle();
+    let first = world.clients[1].unsent;
+    let second = UNSENT_BYTES_MAX - first - (first - 30_000);
+    world.send(0, &bob, &"x".repeat(second));
+    world.settle();
+    world.send(0, &bob, "waits");
+    world.settle();
+    assert_eq!(world.clients[1].unsent, UNSENT_BYTES_MAX, "a frame started at the mark");
+    assert!(!world.clients[1].is_reading);
+    let (home, conn) = (world.home(&world.clients[1].user), world.clients[1].conn.unwrap());
+    world.input(home, Input::Sent { conn, bytes: UNSENT_BYTES_MAX - half });
+    assert!(!world.clients[1].is_reading, "read again with half of it unsent");
+    let third = world.clients[1].unsent - UNSENT_BYTES_MAX;
+    assert!(third > 0, "nothing started though there was room");
+    world.input(home, Input::Sent { conn, bytes: third + 1 });
+    assert!(world.clients[1].is_reading);
 }
 
 /// Proves: G-REJECT-1 (every Send is answered), G-WINDOW-1

@@ -283,6 +283,26 @@ fn rows_of_the_past_that_are_read_and_acked_leave_the_disk() {
     assert_eq!(world.sum(|it| it.removed), 3);
 }
 
+/// Proves: G-INBOX-1 (many users are settled together, in parts that a record can take)
+/// Seen to fail when: `is_large` is never true, or always.
+#[test]
+fn a_round_of_many_users_goes_into_parts_of_bounded_size() {
+    let mut world = World::new(1);
+    let users: Vec<usize> = (0..300).map(|number| world.online(&format!("user{number}"), "phone")).collect();
+    world.settle();
+    for &user in &users {
+        let own = world.clients[user].user.to_string();
+        world.send(user, &own, "to myself");
+    }
+    world.run();
+    world.hold_stores = true;
+    world.settle();
+    let parts: Vec<usize> = world.nodes[0].stores.iter().map(|(_, ops)| ops.len()).collect();
+    // Each has a cursor and a watermark.
+    assert!(parts.iter().sum::<usize>() >= 600, "{parts:?}");
+    assert!(parts.iter().all(|ops| *ops <= 512 + 2) && parts.len() < 10, "{parts:?}");
+}
+
 /// Proves: G-EDGE-1 (who needs a damaged row is told, nobody else notices)
 /// Seen to fail when: `conversation_failed` does nothing (the Sends wait), or does not forget the conversation (never read again).
 #[test]

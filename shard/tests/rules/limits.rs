@@ -299,6 +299,35 @@ fn a_gap_stays_until_the_last_of_those_that_say_it_again_is_durable() {
     assert_eq!(holes, [(5, 5), (5, 7)]);
 }
 
+/// Proves: G-GAP-1 (at most one open gap entry a conversation, also when entries before it are acknowledged)
+/// Seen to fail when: `elide` forgets the open gap at any entry but its own.
+#[test]
+fn an_open_gap_stays_open_when_an_entry_before_it_is_acked() {
+    let mut world = World::with_limits(1, Limits { inbox_envelopes: 4, ..generous() });
+    let phone = world.online("alice", "phone");
+    world.clients[phone].acks = false;
+    world.online("bob", "phone");
+    for number in 0..4 {
+        world.send(1, "alice", &format!("{number}"));
+        world.run();
+    }
+    world.send(phone, "bob", "its own copy is a gap");
+    world.run();
+    let first = world.clients[phone].offsets[0];
+    world.ack(phone, first);
+    world.run();
+    world.send(phone, "bob", "wider");
+    world.settle();
+    world.disconnect(phone);
+    world.clients[phone].gaps.clear();
+    world.clients[phone].resumes = false;
+    world.connect(phone);
+    world.settle();
+    let gaps = world.clients[phone].gaps.iter();
+    let holes: Vec<(u64, u64)> = gaps.map(|gap| (gap.from_sequence, gap.through_sequence)).collect();
+    assert_eq!(holes, [(5, 6)]);
+}
+
 /// Proves: G-LIMIT-1 (the unclaimed inbox)
 /// Seen to fail when: `room` lets more than one envelope through to an unclaimed inbox; or `measure` uses the
 /// limits of a user with devices.

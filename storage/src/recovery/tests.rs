@@ -3,7 +3,7 @@ use crate::log::{LogConfig, RecordLog};
 use crate::number::Checksum;
 use crate::op::Op;
 use crate::record::RECORD_HEAD_BYTES;
-use crate::segment::{DirectoryLog, MemoryLog};
+use crate::segment::{DirectoryLog, MemoryLog, SEGMENT_HEAD_BYTES};
 use crate::testing::{Choice, KEY, Place, Traffic, Writer, samples, small_config, user};
 use iris_protocol::Offset;
 use proptest::prelude::*;
@@ -352,6 +352,31 @@ fn damage_in_the_last_record_that_the_tables_hold_loses_nothing() {
         let expected: Vec<u64> = written[at + 1..].iter().map(|(record, _)| record.number().0).collect();
         assert_eq!(numbers(&found.records), expected);
     }
+}
+
+/// Proves: G-LOG-1 (a torn tail is told from damage): a segment's first record whose head did not arrive was never acknowledged only if
+/// it follows the last one that is readable.
+/// Seen to fail when: `is_torn_beginning` looks only at where the record stands.
+#[test]
+fn a_first_record_without_its_head_behind_a_damaged_one_refuses() {
+    let mut checked = 0;
+    for count in 5..25 {
+        let (mut writer, written) = written(Padding::Block, count);
+        let [.., (_, before), (_, last)] = written.as_slice() else { unreachable!() };
+        if last.segment == before.segment {
+            continue;
+        }
+        checked += 1;
+        writer.disk.bytes_mut(last.segment).unwrap()[..SEGMENT_HEAD_BYTES].fill(0);
+        let mut torn = writer.disk.clone();
+        let found = recovered(&mut torn, &plan(Padding::Block, Mark::default())).unwrap();
+        assert_eq!(found.records.len(), count - 1);
+        writer.disk.bytes_mut(before.segment).unwrap()[before.offset + before.bytes - 4096 + 20] ^= 4;
+        let outcome = recovered(&mut writer.disk, &plan(Padding::Block, Mark::default()));
+        let error = outcome.map(|found| found.records.len()).unwrap_err();
+        assert!(is_refusal(&error), "{error}");
+    }
+    assert!(checked > 0, "no segment began with the last record");
 }
 
 /// Seen to fail when: sequences are not compared.
