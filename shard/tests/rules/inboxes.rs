@@ -2,9 +2,10 @@
 
 use crate::accepting::pair;
 use crate::world::{World, conversation};
-use iris_protocol::limits::Limits;
+use iris_protocol::limits::{Limits, OWN_COPY_DELAY_MAX};
 use iris_protocol::{CloseCode, ConversationId, GapReason, RejectCode, UserId};
 use iris_storage::load::LoadRequest;
+use iris_storage::op::{Op, Ops};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -31,6 +32,7 @@ fn an_exchange_between_people_who_are_online_writes_each_payload_once() {
     // Both inboxes had an entry of each.
     assert_eq!((world.sum(|it| it.forwarded), world.sum(|it| it.taken)), (100, 100));
     assert_eq!(world.sum(|it| it.acked), 100);
+    assert!(world.sum(|it| it.confirms) > 0);
     assert_eq!((world.sum(|it| it.elided), world.sum(|it| it.removed)), (100, 0));
 }
 
@@ -284,7 +286,7 @@ fn rows_of_the_past_that_are_read_and_acked_leave_the_disk() {
 }
 
 /// Proves: G-INBOX-1 (many users are settled together, in parts that a record can take)
-/// Seen to fail when: `is_large` is never true, or always.
+/// Seen to fail when: `is_large` is never true, or always; or `settle_entry` does not count bytes.
 #[test]
 fn a_round_of_many_users_goes_into_parts_of_bounded_size() {
     let mut world = World::new(1);
@@ -301,6 +303,21 @@ fn a_round_of_many_users_goes_into_parts_of_bounded_size() {
     // Each has a cursor and a watermark.
     assert!(parts.iter().sum::<usize>() >= 600, "{parts:?}");
     assert!(parts.iter().all(|ops| *ops <= 512 + 2) && parts.len() < 10, "{parts:?}");
+    // Entries are bounded by their bytes.
+    world.hold_stores = false;
+    world.settle();
+    for &user in &users[..60] {
+        world.clients[user].acks = false;
+        let own = world.clients[user].user.to_string();
+        world.send(user, &own, &"x".repeat(30_000));
+    }
+    world.run();
+    world.hold_stores = true;
+    world.pass(OWN_COPY_DELAY_MAX);
+    let appends = |ops: &Ops| ops.iter().filter(|op| matches!(op, Op::Append { .. })).count();
+    let parts: Vec<usize> = world.nodes[0].stores.iter().map(|(_, ops)| appends(ops)).collect();
+    assert_eq!(parts.iter().sum::<usize>(), 60, "{parts:?}");
+    assert!(parts.iter().all(|entries| *entries <= (512 << 10) / 30_000 + 1), "{parts:?}");
 }
 
 /// Proves: G-EDGE-1 (who needs a damaged row is told, nobody else notices)

@@ -49,6 +49,32 @@ fn f_65_a_full_inbox_refuses_before_acceptance_and_opens_again() {
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
 }
 
+/// Proves: G-LIMIT-1 (in envelopes, of messages without a byte too, also after a restart)
+/// Seen to fail when: `settle_usage` takes an inbox without bytes for an empty one.
+#[test]
+fn messages_without_a_byte_fill_an_inbox_too() {
+    let mut world = World::with_limits(2, Limits { inbox_envelopes: 5, ..generous() });
+    let (alice, bob) = (world.user_on("alice", 0), world.user_on("bob", 1));
+    world.online(&alice, "phone");
+    world.online(&bob, "phone");
+    world.disconnect(1);
+    for _ in 0..5 {
+        world.send(0, &bob, "");
+        world.settle();
+    }
+    assert_eq!(world.clients[0].rejected, []);
+    world.crash();
+    world.connect(0);
+    world.settle();
+    world.send(0, &bob, "");
+    world.settle();
+    let codes: Vec<_> = world.clients[0].rejected.iter().map(|(_, code)| *code).collect();
+    assert_eq!(codes, [RejectCode::InboxFull]);
+    world.connect(1);
+    world.settle();
+    assert_eq!((world.clients[1].applied.len(), world.rows(&bob)), (5, 0));
+}
+
 /// Proves: G-RELOAD-1 (limits that are changed hold for the next thing that is judged, in both directions, and nobody is closed)
 /// Seen to fail when: `Shard::handle` drops `Input::Limits`.
 #[test]

@@ -39,6 +39,7 @@ fn an_own_copy_that_is_not_acknowledged_is_in_a_record_within_half_a_second() {
             left = left.saturating_sub(Duration::from_millis(100));
         }
         world.pass(left);
+        assert_eq!(usize::try_from(world.sum(|it| it.appended)), Ok(texts.len()));
         assert_eq!(
             world.rows(&alice),
             texts.len(),

@@ -473,8 +473,42 @@ fn f_33_a_recovery_that_fails_midway_is_repeated() {
     }
     let found = recovered(&mut disk, &plan).unwrap();
     assert_eq!(found.records.len(), 7);
-    assert!(matches!(found.report.tail, Tail::Cut { .. }), "{:?}", found.report);
+    assert!(matches!(found.report.tail, Tail::Cut { torn: true, .. }), "{:?}", found.report);
     assert_eq!(recovered(&mut disk, &plan).unwrap().report.tail, Tail::Clean, "cut once");
+}
+
+/// Proves: G-LOG-1 (what recovery cut off is said): the beginning of the next record, or what is none.
+/// Seen to fail when: `begins` is true, false, or compares the wrong way.
+#[test]
+fn a_cut_says_whether_the_next_record_began_there() {
+    // The last record has another one before it in its segment.
+    let several = (5..12).map(|count| written(Padding::Block, count));
+    let is_second = |written: &[(DurableRecord, Place)]| {
+        let [.., (_, before), (_, last)] = written else { return false };
+        before.segment == last.segment
+    };
+    let (writer, written) = several.into_iter().find(|(_, written)| is_second(written)).unwrap();
+    let place = &written.last().unwrap().1;
+    for (at, began) in [(place.bytes - 4096 + 70, true), (0, false)] {
+        let mut disk = writer.disk.clone();
+        disk.bytes_mut(place.segment).unwrap()[place.offset + at] ^= 1;
+        let found = recovered(&mut disk, &plan(Padding::Block, Mark::default())).unwrap();
+        let Tail::Cut { torn, .. } = found.report.tail else { panic!("{:?}", found.report) };
+        assert_eq!(torn, began, "byte {at}");
+    }
+}
+
+/// Proves: G-LOG-1 (nothing of a torn record is left), also where one is longer than what is read at a time.
+/// Seen to fail when: `used_through` ends with the first piece.
+#[test]
+fn what_is_left_of_a_torn_record_is_found_in_the_whole_segment() {
+    let (mut disk, id, bytes) = (MemoryLog::new(), SegmentId(7), 3 << 20);
+    disk.create(id, bytes).unwrap();
+    assert_eq!(window::used_through(&mut disk, id, 4096, bytes).unwrap(), 4096);
+    for last in [5_000, (5 << 19) + 1, (3 << 20) - 1] {
+        disk.bytes_mut(id).unwrap()[last] = 1;
+        assert_eq!(window::used_through(&mut disk, id, 4096, bytes).unwrap(), last as u64 + 1);
+    }
 }
 
 /// Proves: G-CRASH-1 (a stop at any point is survived): files give what memory gives.
