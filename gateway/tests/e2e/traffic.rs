@@ -33,6 +33,8 @@ struct Seen {
     accepted: Vec<(MessageId, ConversationId, Sequence)>,
     trouble: Vec<String>,
     unanswered: usize,
+    /// It sends nothing any more: `unanswered` will not grow.
+    is_quiet: bool,
     /// What else happened lately, for whoever reads a failure.
     lately: VecDeque<String>,
 }
@@ -60,10 +62,8 @@ fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phase
     let mut next_send = started;
     let mut number = 0;
     while !phases.stop.load(Ordering::Relaxed) {
-        if !phases.quiet.load(Ordering::Relaxed)
-            && Instant::now() >= next_send
-            && driver.unanswered_count() < 50
-        {
+        let is_quiet = phases.quiet.load(Ordering::Relaxed);
+        if !is_quiet && Instant::now() >= next_send && driver.unanswered_count() < 50 {
             next_send = Instant::now() + Duration::from_millis(4 + random.below(8));
             number += 1;
             let peer = USERS[usize::try_from(random.below(USERS.len() as u64)).unwrap()];
@@ -72,6 +72,7 @@ fn run_device(mut driver: Driver, name: &str, seen: &Mutex<Seen>, phases: &Phase
         let notice = driver.next(Duration::from_millis(3)).unwrap();
         let mut seen = seen.lock().unwrap();
         seen.unanswered = driver.unanswered_count();
+        seen.is_quiet = is_quiet;
         if let Some(notice) = &notice
             && !matches!(notice, Notice::Event(Event::Message(_) | Event::Accepted(_)))
         {
@@ -188,7 +189,8 @@ impl Crowd {
         self.phases.quiet.store(true, Ordering::Relaxed);
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            let answered = self.devices.iter().all(|(_, seen)| seen.lock().unwrap().unanswered == 0);
+            let is_answered = |seen: &Seen| seen.is_quiet && seen.unanswered == 0;
+            let answered = self.devices.iter().all(|(_, seen)| is_answered(&seen.lock().unwrap()));
             if answered && self.devices.iter().all(|device| self.has_all(device)) {
                 return true;
             }
