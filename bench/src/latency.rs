@@ -119,8 +119,18 @@ pub fn describe(plan: &TrafficPlan, driven: &Driven, report: &mut Report) {
 }
 
 /// What the server did for a message, and on what a delivered one spent its time on average, ramp and warm-up included; its own counters.
-const WORK: [&str; 8] =
-    ["turns", "enters", "receives", "sends", "mails", "wakes_sent", "appended", "log_bytes"];
+const WORK: [&str; 10] = [
+    "turns",
+    "enters",
+    "receives",
+    "sends",
+    "mails",
+    "wakes_sent",
+    "appended",
+    "log_bytes",
+    "loads",
+    "resident_loads",
+];
 
 /// What the gateway's flight recorder tells apart, in the order of a message's life.
 const STAGES: [&str; 8] =

@@ -211,6 +211,9 @@ impl World {
             }
         }
         self.input(shard, Input::Stored { through });
+        if self.nodes[shard].engine.is_filled() {
+            self.input(shard, Input::Filled { through });
+        }
         true
     }
 

@@ -148,6 +148,8 @@ pub(crate) struct CoreFigures<'a> {
     pub(crate) unclaimed_bytes: u64,
     /// The record log's.
     pub(crate) log: LogFigures,
+    /// Questions to the tables that the core answered itself.
+    pub(crate) resident_loads: u64,
     /// The door's.
     pub(crate) door: DoorFigures,
     /// The handshakes'.
@@ -351,6 +353,8 @@ core_stats! { f:
     detached, "iris_devices_detached_total", Counter / 1, "Devices detached.", f.shard.detached;
     mails, "iris_mails_total", Counter / 1, "Mail to other cores.", f.shard.mails;
     loads, "iris_loads_total", Counter / 1, "Questions to the tables.", f.shard.loads;
+    resident_loads, "iris_loads_resident_total", Counter / 1,
+        "Of these: answered by the core itself, from the tables' memory.", f.resident_loads;
     load_errors, "iris_load_errors_total", Counter / 1, "Of these: unanswered.", f.shard.load_errors;
     backpressure, "iris_backpressure_total", Counter / 1, "Times a core stopped reading its sockets.",
         f.shard.backpressure;

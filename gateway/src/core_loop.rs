@@ -128,6 +128,7 @@ pub(crate) struct Core {
     relocations: Relocations,
     asked: Asked,
     recorder: Recorder,
+    resident_loads: u64,
     timing: Timing,
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -154,6 +155,7 @@ impl Core {
             relocations: Relocations::default(),
             asked: Asked::default(),
             recorder: Recorder::new(),
+            resident_loads: 0,
             timing: Timing::default(),
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -285,6 +287,9 @@ impl Core {
     fn take_answers(&mut self, now: Mono) {
         while let Some((id, answer)) = self.parts.storage.next_answer() {
             self.take_load(now, id, answer);
+        }
+        if let Some(through) = self.parts.storage.newly_filled() {
+            self.give(now, Input::Filled { through });
         }
         if let Some(available) = self.parts.storage.room_changed() {
             self.give(now, Input::StorageRoom { available });

@@ -254,14 +254,15 @@ impl DurableLog {
         self.figures.records += 1;
         self.figures.bytes += write.bytes().len() as u64;
         let durable = self.log.written(write);
+        let through = Ticket(durable.through.0);
         let (record, buffer) = durable.record.compact();
         self.log.reuse(buffer);
-        storage.absorb(record);
+        storage.absorb(record, through);
         if let Some(vouch) = durable.vouch {
             // The main thread ends before the cores only when the process ends.
             let _gone = self.vouches.send((self.core, vouch));
         }
-        Ticket(durable.through.0)
+        through
     }
 
     fn file(&mut self, segment: SegmentId) -> Result<Rc<File>, WriteError> {

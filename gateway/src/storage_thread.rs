@@ -1,7 +1,8 @@
 //! The storage thread beside each core: it fills RocksDB from durable records and answers reads.
 //!
 //! Invariants
-//! - A read sees every record that was handed over before it was asked.
+//! - A read sees every record that was handed over before it was asked. A read on the core's own thread sees those that were
+//!   filled, and waits for no disk.
 //! - A thread that rests takes a record within [`ABSORB_INTERVAL`]: if it sleeps longer, it has announced that and is woken (the flag is
 //!   that of the cores, checked with loom in `iris_reactor::mail`).
 //! - Memory between core and thread is bounded: a core without room does not seal another record.
@@ -14,15 +15,15 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::sync::{Parker, Unparker};
 use iris_reactor::Waker;
 use iris_reactor::mail::Sleep;
-use iris_shard::io::LoadId;
+use iris_shard::io::{LoadId, Ticket};
 use iris_storage::engine::{EngineError, StorageEngine};
-use iris_storage::load::{LoadError, LoadRequest, Loaded};
+use iris_storage::load::{LoadError, LoadRequest, Loaded, load_resident};
 use iris_storage::log::NewSegment;
 use iris_storage::number::RecordNumber;
 use iris_storage::record::DurableRecord;
 use iris_storage::segment::{DirectoryLog, LogFiles};
 use iris_storage::space::Space;
-use iris_storage::tables::Tables;
+use iris_storage::tables::{Rows, Tables};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -48,12 +49,14 @@ pub(crate) struct StorageParts<T> {
 }
 
 struct Shared {
-    records: ArrayQueue<DurableRecord>,
+    records: ArrayQueue<(DurableRecord, Ticket)>,
     questions: SegQueue<(LoadId, LoadRequest)>,
     answers: SegQueue<(LoadId, Result<Loaded, LoadError>)>,
     wanted_segments: SegQueue<NewSegment>,
     made_segments: SegQueue<NewSegment>,
     flushed_number: AtomicU64,
+    /// The last ticket whose record is in the tables.
+    filled_through: AtomicU64,
     memory_bytes: AtomicU64,
     flush_wanted: AtomicBool,
     sleep: Sleep,
@@ -65,8 +68,10 @@ struct Shared {
 pub(crate) struct StorageHandle {
     shared: Arc<Shared>,
     unparker: Unparker,
+    resident: Option<Box<dyn Rows + Send>>,
     told_full: bool,
     told_flushed: u64,
+    told_filled: u64,
     asked_segment: Option<NewSegment>,
 }
 
@@ -76,9 +81,9 @@ impl StorageHandle {
         !self.shared.records.is_full()
     }
 
-    /// Hands over a durable record.
-    pub(crate) fn absorb(&mut self, record: DurableRecord) {
-        let refused = self.shared.records.push(record);
+    /// Hands over a durable record, the last one of the tickets through this.
+    pub(crate) fn absorb(&mut self, record: DurableRecord, through: Ticket) {
+        let refused = self.shared.records.push((record, through));
         assert!(refused.is_ok(), "a record was sealed without room at the storage thread");
         if self.shared.sleep.claim_wake() {
             self.unparker.unpark();
@@ -106,6 +111,11 @@ impl StorageHandle {
         }
     }
 
+    /// Answers on this thread, if the tables may be asked as they stand and memory tells; `None`: ask.
+    pub(crate) fn read_resident(&self, request: &LoadRequest) -> Option<Loaded> {
+        load_resident(self.resident.as_deref()?, request)
+    }
+
     /// Asks the tables.
     pub(crate) fn ask(&mut self, id: LoadId, request: LoadRequest) {
         self.shared.questions.push((id, request));
@@ -121,6 +131,12 @@ impl StorageHandle {
     pub(crate) fn newly_flushed(&mut self) -> Option<RecordNumber> {
         let flushed = self.shared.flushed_number.load(Ordering::Acquire);
         (std::mem::replace(&mut self.told_flushed, flushed) != flushed).then_some(RecordNumber(flushed))
+    }
+
+    /// The last ticket whose record is in the tables, if that changed since the last call.
+    pub(crate) fn newly_filled(&mut self) -> Option<Ticket> {
+        let filled = self.shared.filled_through.load(Ordering::Acquire);
+        (std::mem::replace(&mut self.told_filled, filled) != filled).then_some(Ticket(filled))
     }
 
     /// Memory of the tables and of what waits for them, in bytes, as of the last second in which the thread had work.
@@ -170,6 +186,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
         wanted_segments: SegQueue::new(),
         made_segments: SegQueue::new(),
         flushed_number: AtomicU64::new(0),
+        filled_through: AtomicU64::new(0),
         memory_bytes: AtomicU64::new(0),
         flush_wanted: AtomicBool::new(false),
         sleep: Sleep::new(),
@@ -178,6 +195,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
     });
     let parker = Parker::new();
     let unparker = parker.unparker().clone();
+    let resident = engine.tables().resident_rows();
     let now = Instant::now();
     let mut worker = Worker {
         shared: Arc::clone(&shared),
@@ -190,6 +208,7 @@ pub(crate) fn start<T: Tables + Send + 'static>(
         filled_at: now,
         checked_at: now,
         flushing: false,
+        absorbed_through: Ticket::default(),
     };
     // Before anything is accepted.
     worker.check();
@@ -201,8 +220,10 @@ pub(crate) fn start<T: Tables + Send + 'static>(
     let handle = StorageHandle {
         shared: Arc::clone(&shared),
         unparker: unparker.clone(),
+        resident,
         told_full: false,
         told_flushed: 0,
+        told_filled: 0,
         asked_segment: None,
     };
     Ok((handle, StorageThread { shared, unparker, thread }))
@@ -219,6 +240,7 @@ struct Worker<T: Tables> {
     filled_at: Instant,
     checked_at: Instant,
     flushing: bool,
+    absorbed_through: Ticket,
 }
 
 impl<T: Tables> Worker<T> {
@@ -238,6 +260,7 @@ impl<T: Tables> Worker<T> {
                 or_die(self.engine.start_flush());
                 self.flushing = true;
             }
+            self.tell_filled();
             self.tell_flushed();
             self.make_segments();
             if now.duration_since(self.checked_at) >= CHECK_INTERVAL {
@@ -266,9 +289,10 @@ impl<T: Tables> Worker<T> {
 
     fn absorb(&mut self) -> bool {
         let mut absorbed = false;
-        while let Some(record) = self.shared.records.pop() {
+        while let Some((record, through)) = self.shared.records.pop() {
             absorbed = true;
             or_die(self.engine.absorb(record));
+            self.absorbed_through = through;
         }
         // Buffers of merged records are small and of no further use.
         while self.engine.take_spent().is_some() {}
@@ -288,6 +312,13 @@ impl<T: Tables> Worker<T> {
         }
         if answered {
             self.waker.wake();
+        }
+    }
+
+    /// Tells the core how far the tables are. Nobody waits for it.
+    fn tell_filled(&mut self) {
+        if self.engine.is_filled() {
+            self.shared.filled_through.store(self.absorbed_through.0, Ordering::Release);
         }
     }
 

@@ -5,7 +5,7 @@
 //! - A channel with `durable < taken` stays in memory.
 
 use crate::arena::Keyed;
-use crate::io::ConnId;
+use crate::io::{ConnId, Ticket};
 use crate::mail::RequestRef;
 use crate::ring::Ring;
 use foldhash::fast::FixedState;
@@ -48,6 +48,8 @@ pub(crate) struct Channel {
     pub(crate) member_count: u8,
     /// Users and watermarks that are still to be loaded.
     pub(crate) waiting: u8,
+    /// The last record part with a watermark of its members.
+    pub(crate) last_ticket: Ticket,
     /// Highest sequence confirmed to the owner since boot.
     pub(crate) confirmed: Sequence,
     pub(crate) parked: Ring<Parked>,

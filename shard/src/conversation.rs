@@ -5,7 +5,7 @@
 //! - Per lane: `emitted <= confirmed <= forwarded <= durable_through <= last`.
 
 use crate::arena::Keyed;
-use crate::io::LoadId;
+use crate::io::{LoadId, Ticket};
 use crate::mail::RequestRef;
 use crate::ring::Ring;
 use bytes::Bytes;
@@ -74,6 +74,8 @@ pub(crate) struct Conversation {
     pub(crate) slot: Slot,
     pub(crate) last: Sequence,
     pub(crate) durable_through: Sequence,
+    /// The record part that took `last`.
+    pub(crate) last_ticket: Ticket,
     /// Indices of the recipients: smaller id first; both the same for a note to self.
     pub(crate) members: [u32; 2],
     /// The lane of each member.

@@ -48,12 +48,9 @@ impl Shard {
         }
         let closes = if mutant::is_on(Mutant::UnlinkedKept) { None } else { self.take_device(user, place) };
         self.settle_now(user);
-        let state = &mut self.users[user];
-        state.tickets += 1;
-        let op = Op::Unlink { user: state.id.clone(), device: id };
-        let ticket = self.store(smallvec![op]);
+        let op = Op::Unlink { user: self.users[user].id.clone(), device: id };
         let unlinked = Unlinked { asked_by, request_id, device: device.to_owned(), closes, user };
-        self.after(ticket, After::Unlinked(Box::new(unlinked)));
+        self.store_of(user, smallvec![op], After::Unlinked(Box::new(unlinked)));
         self.after_fewer_devices(user);
     }
 

@@ -340,12 +340,10 @@ impl Shard {
             ops.push(Op::Append { user: id.clone(), offset: last, entry });
         }
         let user = &mut self.users[index];
-        user.tickets += 1;
         user.is_row_dirty = false;
         user.had_usage = true;
         ops.push(Op::User { user: id, row: user.row });
-        let ticket = self.store(ops.into());
-        self.after(ticket, After::Rewritten { user: index });
+        self.store_of(index, ops.into(), After::Rewritten { user: index });
     }
 
     /// A delivery in flight was replaced by a gap entry at the same place: it accounts for no bytes now.

@@ -58,6 +58,7 @@ impl Shard {
             members: [Member::default(); 2],
             member_count: u8::from(both) + 1,
             waiting: 0,
+            last_ticket: Ticket::default(),
             confirmed: Sequence::NONE,
             parked: Ring::default(),
             is_counted: false,

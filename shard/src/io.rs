@@ -99,6 +99,11 @@ pub enum Input {
         /// The highest durable ticket.
         through: Ticket,
     },
+    /// The tables hold every record up to this ticket: what the shard forgets from now on, they can tell.
+    Filled {
+        /// The highest such ticket; never above the durable one.
+        through: Ticket,
+    },
     /// The disk has no room for new messages, or has again.
     StorageRoom {
         /// False: refuse Sends with STORAGE_FULL.
@@ -166,7 +171,8 @@ pub enum Effect {
         /// In order.
         ops: Ops,
     },
-    /// Ask the tables. [`Input::Loaded`] follows.
+    /// Ask the tables. [`Input::Loaded`] follows. About a user, a watermark or a conversation the tables may be asked as they stand:
+    /// nothing of it waits to be filled.
     Load {
         /// The question's name.
         id: LoadId,

@@ -196,12 +196,10 @@ impl Shard {
         let (conn, user, place) =
             (self.sessions[index].conn, self.sessions[index].user, self.sessions[index].place);
         self.settle_now(user);
-        let state = &mut self.users[user];
+        let state = &self.users[user];
         let device = state.device(place);
         let op = Op::Cursor { user: state.id.clone(), device: device.id.clone(), row: device.row() };
-        state.tickets += 1;
-        let ticket = self.store(smallvec![op]);
-        self.after(ticket, After::Linked { conn, user });
+        self.store_of(user, smallvec![op], After::Linked { conn, user });
     }
 
     pub(crate) fn linked_durable(&mut self, conn: ConnId, user: u32) {

@@ -138,6 +138,8 @@ mutants! {
     ConnectedIsSilent,
     /// A user may have any number of devices.
     DevicesUnlimited,
+    /// Users, channels and conversations leave memory before the tables hold their last records.
+    ForgottenBeforeFilled,
 }
 
 #[cfg(feature = "mutants")]

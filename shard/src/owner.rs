@@ -251,6 +251,7 @@ impl Shard {
         }
         self.counters.accepted += 1;
         let ticket = self.store(smallvec![Op::Accept { envelope, hash, recipients: slots }]);
+        self.conversations[index].last_ticket = ticket;
         if mutant::is_on(Mutant::AckBeforeStored) {
             self.accepted_durable(index, sequence);
         } else {
@@ -312,6 +313,7 @@ impl Shard {
             slot: id.slot(),
             last: Sequence::NONE,
             durable_through: Sequence::NONE,
+            last_ticket: Ticket::default(),
             members,
             lane_of: [0, u8::from(has_two)],
             lanes,

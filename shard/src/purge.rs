@@ -59,11 +59,9 @@ impl Shard {
     /// Lets the purge read once everything emitted before is durable: the settle in the same record holds it back.
     pub(crate) fn fence(&mut self, index: u32) {
         self.settle_now(index);
-        let user = &mut self.users[index];
-        user.tickets += 1;
+        let user = &self.users[index];
         let op = Op::User { user: user.id.clone(), row: user.row };
-        let ticket = self.store(smallvec![op]);
-        self.after(ticket, After::Fence { user: index });
+        self.store_of(index, smallvec![op], After::Fence { user: index });
     }
 
     /// Asks for the next page.

@@ -215,9 +215,11 @@ impl Shard {
         if work.elided.is_empty() {
             return;
         }
+        let ticket = self.next_ticket();
         let mut watermarks: Vec<(ConversationId, Sequence)> = Vec::with_capacity(work.elided.len());
         for (channel, member) in &work.elided {
             let state = &mut self.channels[*channel];
+            state.last_ticket = ticket;
             let through = std::mem::take(&mut state.members[usize::from(*member)].elided);
             watermarks.push((state.conversation.clone(), through));
             batch.mark(Mark { channel: *channel, member: *member, through });
@@ -270,6 +272,7 @@ impl Shard {
         let id = user.id.clone();
         let Some(item) = user.items.at_mut(at) else { return };
         item.ticket = Some(ticket);
+        self.channels[item.channel].last_ticket = ticket;
         let through = item.content.through();
         batch.mark(Mark { channel: item.channel, member: item.member, through });
         batch.bytes += u64::from(item.bytes);

@@ -158,6 +158,7 @@ impl Shard {
             Input::End { conn, code } => self.end(conn, code),
             Input::Gone { conn } => self.gone(conn),
             Input::Stored { through } => self.stored(through),
+            Input::Filled { through } => self.tickets.filled(through),
             Input::StorageRoom { available } => self.has_storage_room = available,
             Input::Loaded { id, answer } => self.loaded(id, answer),
             Input::Mail { from, mail } => self.mail_in(from, mail),

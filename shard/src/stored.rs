@@ -72,6 +72,7 @@ struct Replay {
 pub(crate) struct Tickets {
     last: Ticket,
     durable_through: Ticket,
+    filled_through: Ticket,
     after: VecDeque<(Ticket, After)>,
     replays: BTreeMap<Ticket, Vec<Replay>>,
 }
@@ -79,6 +80,17 @@ pub(crate) struct Tickets {
 impl Tickets {
     pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         ticket <= self.durable_through
+    }
+
+    /// True if the tables hold what this ticket's record says.
+    pub(crate) fn is_filled(&self, ticket: Ticket) -> bool {
+        ticket <= self.filled_through
+            || mutant::is_on(Mutant::ForgottenBeforeFilled) && self.is_durable(ticket)
+    }
+
+    pub(crate) fn filled(&mut self, through: Ticket) {
+        assert!(through <= self.durable_through, "ticket {through:?} is filled and not durable");
+        self.filled_through = self.filled_through.max(through);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -94,6 +106,15 @@ impl Shard {
         self.tickets.last = ticket;
         self.effects.push_back(Effect::Store { ticket, ops });
         ticket
+    }
+
+    /// Asks for operations on a user's rows; the user stays in memory until what follows has happened and the tables hold them.
+    pub(crate) fn store_of(&mut self, user: u32, ops: Ops, after: After) {
+        let ticket = self.store(ops);
+        let state = &mut self.users[user];
+        state.tickets += 1;
+        state.last_ticket = Some(ticket);
+        self.after(ticket, after);
     }
 
     /// The ticket that the next [`Shard::store`] hands out.

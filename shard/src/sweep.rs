@@ -1,7 +1,7 @@
 //! Idle state leaves memory: users, channels, conversations and recipients that nothing needs for a while.
 //!
 //! Invariants
-//! - Only what is durable leaves: what is loaded again is what was there.
+//! - Only what the tables hold leaves: what is loaded again, by whomever, is what was there.
 //! - A user leaves after the channels that name it; a recipient after its conversations.
 
 use crate::shard::Shard;
@@ -65,7 +65,8 @@ impl Shard {
         self.sweep.channels = hand;
         for index in indices {
             let Some(channel) = self.channels.at_mut(index) else { continue };
-            if std::mem::replace(&mut channel.is_touched, false) || !channel.is_idle() {
+            let is_filled = self.tickets.is_filled(channel.last_ticket);
+            if std::mem::replace(&mut channel.is_touched, false) || !channel.is_idle() || !is_filled {
                 continue;
             }
             let channel = self.channels.remove(index);
@@ -115,17 +116,15 @@ impl Shard {
             && !user.has_waiting_copy
             && !has_rare_work
             && !has_session
-            && user.last_ticket.is_none_or(|ticket| self.tickets.is_durable(ticket))
+            && user.last_ticket.is_none_or(|ticket| self.tickets.is_filled(ticket))
     }
 
     // Rule: offset (the last one assigned is written before the user's memory is dropped)
     fn store_row(&mut self, index: u32) {
         let user = &mut self.users[index];
-        user.tickets += 1;
         user.had_usage = user.row.stored_entries > 0;
         let op = Op::User { user: user.id.clone(), row: user.row };
-        let ticket = self.store(smallvec![op]);
-        self.after(ticket, After::Row { user: index });
+        self.store_of(index, smallvec![op], After::Row { user: index });
     }
 
     fn sweep_conversations(&mut self) {
@@ -133,7 +132,8 @@ impl Shard {
         self.sweep.conversations = hand;
         for index in indices {
             let Some(state) = self.conversations.at_mut(index) else { continue };
-            if !std::mem::replace(&mut state.is_touched, false) && state.is_idle() {
+            let is_filled = self.tickets.is_filled(state.last_ticket);
+            if !std::mem::replace(&mut state.is_touched, false) && state.is_idle() && is_filled {
                 self.drop_conversation(index);
                 self.counters.evicted += 1;
             }

@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
+use iris_shard::io::Ticket;
 use iris_shard::{Config, Placement, Shard};
 use iris_storage::log::LogWrite;
 use iris_storage::open::OpenedCore;
@@ -19,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) engine: StorageEngine<SharedTables<MemoryTables>>,
     /// The write in flight.
     pub(crate) writing: Option<LogWrite>,
+    /// The last ticket whose record the engine has.
+    pub(crate) absorbed_through: Ticket,
     /// When the world will next tick it; `None`: not planned.
     pub(crate) tick_at: Option<Mono>,
 }
@@ -51,7 +54,14 @@ impl Node {
             capabilities: Vec::new(),
         };
         let shard = Shard::new(boot.now, config, opened.boot);
-        Self { shard, log: opened.log, engine: opened.engine, writing: None, tick_at: None }
+        Self {
+            shard,
+            log: opened.log,
+            engine: opened.engine,
+            writing: None,
+            absorbed_through: Ticket(0),
+            tick_at: None,
+        }
     }
 
     /// The next record to write, if nothing is in flight.

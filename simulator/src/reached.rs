@@ -89,6 +89,8 @@ reached! {
     elided,
     /// Entries were read back from the tables.
     loads,
+    /// A question was answered from the tables as they stood.
+    resident_loads,
     /// A read of the tables failed.
     failed_reads,
     /// A device was told that what it needs cannot be read.

@@ -134,6 +134,11 @@ impl<T: Tables> StorageEngine<T> {
         self.merger.mark()
     }
 
+    /// True if the tables hold every record that was absorbed.
+    pub fn is_filled(&self) -> bool {
+        self.merger.is_empty()
+    }
+
     /// Rows that wait for the next fill.
     pub fn merged_rows(&self) -> usize {
         self.merger.rows()

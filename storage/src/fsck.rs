@@ -126,7 +126,7 @@ impl SlotCheck<'_> {
             let Err(error) = result else { return };
             let damaged = match &error {
                 TableError::Damaged { key, .. } | TableError::Malformed { key, .. } => unhex(key),
-                TableError::Engine { .. } | TableError::Background { .. } => None,
+                TableError::Engine { .. } | TableError::OnDisk { .. } | TableError::Background { .. } => None,
             };
             self.report.damage(self.core, table.name(), error.to_string());
             let Some(mut next) = damaged else { return };

@@ -12,8 +12,8 @@ mod read;
 
 pub use boot::{BootError, BootLimits, boot_state};
 pub(crate) use boot::{SequenceCheck, TakenTwice, dedup_place};
-pub use read::load;
 pub(crate) use read::{cursor_value, entry_bytes, envelope_value, inbox_row, last_sequence, user_value};
+pub use read::{load, load_resident};
 
 /// A question to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -140,6 +140,12 @@ pub enum TableError {
         /// The engine's words.
         cause: String,
     },
+    /// Memory does not tell, and the reader does not wait for the disk: see [`Tables::resident_rows`].
+    #[error("only the disk can tell a row of table {table}")]
+    OnDisk {
+        /// The table.
+        table: &'static str,
+    },
     /// The engine reported an error of its background work: the process must end.
     #[error("the tables reported a background error: {cause}")]
     Background {
@@ -153,7 +159,7 @@ impl TableError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Engine { cause, .. } | Self::Background { cause } => cause.contains(NO_SPACE),
-            Self::Damaged { .. } | Self::Malformed { .. } => false,
+            Self::Damaged { .. } | Self::Malformed { .. } | Self::OnDisk { .. } => false,
         }
     }
 
@@ -223,13 +229,8 @@ pub enum Next {
 /// Takes the rows of a scan: key and value.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<Next, TableError> + 'v;
 
-/// What a shard's rows are kept in. Calls block: they are made on the storage thread.
-pub trait Tables {
-    /// Memory of the engine itself, in bytes, as far as it tells; 0 for tables that are memory.
-    fn memory_bytes(&self) -> u64 {
-        0
-    }
-
+/// Rows that can be read.
+pub trait Rows {
     /// A row's value into `out` (cleared first); false if there is no such row.
     ///
     /// # Errors
@@ -241,6 +242,20 @@ pub trait Tables {
     /// # Errors
     /// [`TableError`]: this read failed, or `visit` did.
     fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError>;
+}
+
+/// What a shard's rows are kept in. Calls block: they are made on the storage thread.
+pub trait Tables: Rows {
+    /// Memory of the engine itself, in bytes, as far as it tells; 0 for tables that are memory.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
+    /// The rows as of the last batch that was applied, for another thread, as far as memory tells: a read that would have to wait
+    /// for the disk fails with [`TableError::OnDisk`]. `None`: these tables have no such hand.
+    fn resident_rows(&self) -> Option<Box<dyn Rows + Send>> {
+        None
+    }
 
     /// Applies changes and the mark in one batch, wholly or not at all. Not durable until flushed.
     ///

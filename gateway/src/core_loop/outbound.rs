@@ -12,7 +12,8 @@ use iris_protocol::websocket::CloseStatus;
 use iris_protocol::wire::{Close, server_frame};
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::Conn;
-use iris_shard::io::{ConnId, Effect, Frame, Input};
+use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId};
+use iris_storage::load::LoadRequest;
 use std::time::Instant;
 
 /// Send buffers kept for reuse, and the largest one that is kept.
@@ -42,10 +43,7 @@ impl Core {
                     self.gather_ops(at, ticket, &ops);
                     self.parts.log.append(ticket, &ops);
                 }
-                Effect::Load { id, request } => {
-                    self.recorder.ask(id);
-                    self.parts.storage.ask(id, request);
-                }
+                Effect::Load { id, request } => self.load(at, id, request),
                 Effect::Mail { to, mail } => {
                     crate::trace::mailed(self.parts.id, to, &mail);
                     let flight = self.flight_of(at, &mail);
@@ -55,6 +53,17 @@ impl Core {
             }
         }
         self.send_waiting_moves();
+    }
+
+    /// Answers from the tables' memory, or asks the storage thread, which costs two wake-ups and waits behind its work.
+    fn load(&mut self, now: Mono, id: LoadId, request: LoadRequest) {
+        if let Some(loaded) = self.parts.storage.read_resident(&request) {
+            self.resident_loads += 1;
+            self.give(now, Input::Loaded { id, answer: Ok(loaded) });
+        } else {
+            self.recorder.ask(id);
+            self.parts.storage.ask(id, request);
+        }
     }
 
     fn send_frame(&mut self, at: Mono, conn: ConnId, frame: Frame) {

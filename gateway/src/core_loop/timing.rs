@@ -123,6 +123,7 @@ impl Core {
             has_storage_room: self.parts.shard.has_storage_room(),
             unclaimed_bytes: self.parts.shard.unclaimed_bytes(),
             log: self.parts.log.figures(),
+            resident_loads: self.resident_loads,
             cpu_us: thread_cpu_us(),
             reactor: self.parts.reactor.counters(),
             shard: self.parts.shard.counters(),

@@ -62,6 +62,25 @@ fn two_people_talk_one_goes_away_and_comes_back_and_the_server_is_killed() {
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
 }
 
+/// Proves: G-ORDER-1 (a sequence is read where it stands): a core that meets users and a conversation for the first time asks its tables'
+/// memory, for each user, and at the sender's home, the owner and the recipient's home, and no other thread.
+/// Seen to fail when: `load_resident` answers nothing.
+#[test]
+fn a_conversation_begins_without_another_thread() {
+    let mut gateway = Gateway::start(Setup::default());
+    let mut alice = gateway.device(gateway.over_tls(), "alice", "phone");
+    let mut bob = gateway.device(gateway.over_tls(), "bob", "phone");
+    wait_welcome(&mut alice);
+    wait_welcome(&mut bob);
+    let loads =
+        |stats: &serde_json::Value| ["loads", "resident_loads"].map(|name| stats[name].as_u64().unwrap());
+    assert_eq!(loads(&gateway.stats_with("logins", 2)), [2, 2]);
+    send_accepted(&mut alice, to("bob"), "one");
+    assert_eq!(texts(&mut bob, 1), ["one"]);
+    assert_eq!(loads(&gateway.stats_with("loads", 5)), [5, 5]);
+    assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
+}
+
 /// Proves: G-DEVICE-2 (all devices of a user end equal)
 /// Seen to fail when: `Shard::push` skips the sender's other devices.
 #[test]

@@ -443,6 +443,33 @@ fn a_note_to_oneself_is_one_message_on_every_device() {
     assert_eq!(world.outbox_rows(), 0);
 }
 
+/// Proves: G-ORDER-1 (a sequence is read where it stands): a conversation, what its homes know of it, and its users stay in memory until
+/// the tables hold their last records, so that a question about them needs nothing but the tables.
+/// Seen to fail when: `Tickets::is_filled` is always true.
+#[test]
+fn what_the_tables_do_not_hold_yet_stays_in_memory() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let evicted =
+        |world: &World| -> u64 { world.nodes.iter().map(|node| node.shard.counters().evicted).sum() };
+    world.send(0, &bob, "filled");
+    world.settle();
+    world.hold_fills = true;
+    world.send(0, &bob, "durable");
+    world.settle();
+    world.disconnect(0);
+    world.disconnect(1);
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(700));
+    }
+    assert_eq!(evicted(&world), 0, "something left memory before the tables had it");
+    world.hold_fills = false;
+    world.fill();
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(700));
+    }
+    assert_eq!(evicted(&world), 7, "two users, two channels, a conversation, two recipients");
+}
+
 /// Proves: G-LIMIT-2 (no queue grows without a bound): what everybody confirmed and nobody touches leaves memory whole: both
 /// users, what their homes and the owner know of the conversation, and of its recipients.
 /// Seen to fail when: `drop_confirmed` keeps what every lane confirmed; when `confirm_in` counts up what is outstanding.

@@ -25,6 +25,7 @@ pub(crate) struct Node {
     pub(crate) shard: Shard,
     pub(crate) tables: Tables,
     pub(crate) stores: VecDeque<(Ticket, Ops)>,
+    pub(crate) stored: Ticket,
     pub(crate) loads: VecDeque<(LoadId, LoadRequest)>,
     pub(crate) backpressure: bool,
 }
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) hold_stores: bool,
     pub(crate) hold_mail: bool,
     pub(crate) hold_loads: bool,
+    /// The shards do not hear that their tables hold what is durable.
+    pub(crate) hold_fills: bool,
     pub(crate) crowded_from: u32,
     /// Every message that was ever sent: payload by (conversation, id, sender).
     pub(crate) sent: BTreeMap<(String, MessageId), (UserId, Bytes)>,
@@ -72,6 +75,7 @@ impl World {
             hold_stores: false,
             hold_mail: false,
             hold_loads: false,
+            hold_fills: false,
             crowded_from: limits.inbox_envelopes.min(limits.unclaimed_envelopes),
             sent: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -103,7 +107,14 @@ impl World {
         };
         let boot = tables.boot_state(self.crowded_from);
         let shard = Shard::new(self.now, config, boot);
-        Node { shard, tables, stores: VecDeque::new(), loads: VecDeque::new(), backpressure: false }
+        Node {
+            shard,
+            tables,
+            stores: VecDeque::new(),
+            stored: Ticket(0),
+            loads: VecDeque::new(),
+            backpressure: false,
+        }
     }
 
     /// The process stops and starts again: what is in no durable record is gone.
@@ -351,7 +362,19 @@ impl World {
         let Some((ticket, ops)) = self.nodes[shard].stores.pop_front() else { return false };
         self.nodes[shard].tables.apply(&ops);
         self.input(shard, Input::Stored { through: ticket });
+        self.nodes[shard].stored = ticket;
+        if !self.hold_fills {
+            self.input(shard, Input::Filled { through: ticket });
+        }
         true
+    }
+
+    /// Tells every shard that its tables hold what is durable.
+    pub(crate) fn fill(&mut self) {
+        for shard in 0..self.nodes.len() {
+            let through = self.nodes[shard].stored;
+            self.input(shard, Input::Filled { through });
+        }
     }
 
     pub(crate) fn load_one(&mut self, shard: usize) -> bool {

@@ -9,7 +9,7 @@ use iris_protocol::wire::{Close, server_frame};
 use iris_protocol::{CloseCode, Durability, Generation, Mono, ShardId};
 use iris_shard::io::{Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
-use iris_storage::load::LoadRequest;
+use iris_storage::load::{LoadError, LoadRequest, Loaded, load_resident};
 use iris_storage::op::{Op, Ops};
 use std::time::Duration;
 
@@ -53,7 +53,6 @@ impl World {
     }
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {
-        let boot = self.generation;
         match effect {
             Effect::Send { conn, frame } => {
                 let mut bytes = Vec::new();
@@ -99,10 +98,32 @@ impl World {
             }
             Effect::Read { .. } => {}
             Effect::Store { ticket, ops } => self.store(shard, ticket, ops),
-            Effect::Load { id, request } => {
+            Effect::Load { id, request } => self.ask(shard, id, request),
+            Effect::Mail { to, mail } => self.post(shard, to, mail),
+        }
+    }
+
+    /// A question is answered at once, from the tables as they stand, or later, with what waits for them.
+    fn ask(&mut self, shard: usize, id: LoadId, request: LoadRequest) {
+        let is_resident = self.random.one_in(2);
+        let answer =
+            is_resident.then(|| load_resident(self.nodes[shard].engine.tables(), &request)).flatten();
+        match answer {
+            Some(loaded) => {
+                self.reached.resident_loads += 1;
+                self.loaded(shard, id, Ok(loaded));
+            }
+            None => {
+                let boot = self.generation;
                 self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
             }
-            Effect::Mail { to, mail } => self.post(shard, to, mail),
+        }
+    }
+
+    fn loaded(&mut self, shard: usize, id: LoadId, answer: Result<Loaded, LoadError>) {
+        let now = self.now;
+        if self.nodes[shard].shard.handle(now, Input::Loaded { id, answer }).is_err() {
+            self.reads_stop(shard);
         }
     }
 
@@ -172,6 +193,7 @@ impl World {
         let durable = node.log.written(write);
         let absorbed = node.engine.absorb(durable.record);
         assert!(absorbed.is_ok(), "no fault was injected: {absorbed:?}");
+        node.absorbed_through = through;
         // The process writes it down soon, or stops before.
         if let (Some(vouch), Some(meta)) = (durable.vouch, &mut self.meta)
             && self.random.one_in(2)
@@ -247,6 +269,10 @@ impl World {
     pub(super) fn flush(&mut self) {
         for node in &mut self.nodes {
             node.flush();
+        }
+        for shard in 0..self.nodes.len() {
+            let through = self.nodes[shard].absorbed_through;
+            self.draw_from(Stream::Shard(shard), |world| world.input(shard, Input::Filled { through }));
         }
         if let (Some(meta), Some(node)) = (&mut self.meta, self.nodes.first()) {
             let stored = meta.store_clock(node.shard.clock(self.now));

@@ -4,7 +4,7 @@ use crate::number::{Mark, Vouch};
 use crate::op::{CursorRow, Op};
 use crate::recovery::RecoveryPlan;
 use crate::segment::Padding;
-use crate::tables::{ChangeList, MemoryTables};
+use crate::tables::{ChangeList, MemoryTables, Rows as _};
 use crate::testing::{KEY, Writer, accept, device, envelope, user};
 use iris_protocol::{ConversationId, Generation, Wall};
 

@@ -6,9 +6,9 @@ use crate::key::{self, Key, KeyRange};
 use crate::merge::Merger;
 use crate::op::{CursorRow, DedupRow, Entry, UserRow, payload_bytes};
 use crate::row::sequence_from_value;
-use crate::tables::{Next, Table, TableError, Tables};
+use crate::tables::{Next, Rows, Table, TableError};
 use crate::view::{self, EntryView, EnvelopeView};
-use iris_protocol::{DeviceId, Envelope, Offset, Sequence, Slot, UserId, Wall};
+use iris_protocol::{ConversationId, DeviceId, Envelope, Offset, Sequence, Slot, UserId, Wall};
 
 impl From<TableError> for LoadError {
     fn from(error: TableError) -> Self {
@@ -17,6 +17,7 @@ impl From<TableError> for LoadError {
                 Self::Damaged { table, key }
             }
             TableError::Engine { table, cause } => Self::Engine { table, cause },
+            TableError::OnDisk { table } => Self::Engine { table, cause: "only the disk can tell".into() },
             TableError::Background { cause } => Self::Engine { table: "background", cause },
         }
     }
@@ -31,15 +32,8 @@ impl LoadRequest {
                 merger.touches(slot, id) || merger.holds(Key::User { slot, user: id })
             }
             Self::Inbox { user, .. } => merger.touches(user.slot(), user.as_str().as_bytes()),
-            Self::Watermark(user, conversation) => merger.holds(Key::Watermark {
-                slot: user.slot(),
-                user: user.as_str().as_bytes(),
-                conversation: conversation.as_str().as_bytes(),
-            }),
-            Self::Conversation(conversation) => merger.holds(Key::Sequence {
-                slot: conversation.slot(),
-                conversation: conversation.as_str().as_bytes(),
-            }),
+            Self::Watermark(user, conversation) => merger.holds(watermark_key(user, conversation)),
+            Self::Conversation(conversation) => merger.holds(sequence_key(conversation)),
             // A floor that rose may have removed the row from the merger, but not yet from the tables.
             Self::Dedup(key) => {
                 merger.drops_days()
@@ -54,7 +48,7 @@ impl LoadRequest {
 ///
 /// # Errors
 /// [`LoadError`]: this read failed; others are not affected.
-pub fn load(tables: &dyn Tables, request: &LoadRequest) -> Result<Loaded, LoadError> {
+pub fn load(tables: &dyn Rows, request: &LoadRequest) -> Result<Loaded, LoadError> {
     match request {
         LoadRequest::User(user) => load_user(tables, user),
         LoadRequest::Inbox { user, after, entries_max, bytes_max } => {
@@ -62,14 +56,10 @@ pub fn load(tables: &dyn Tables, request: &LoadRequest) -> Result<Loaded, LoadEr
             load_inbox(tables, user, page)
         }
         LoadRequest::Watermark(user, conversation) => {
-            let (slot, user) = (user.slot(), user.as_str().as_bytes());
-            let key = Key::Watermark { slot, user, conversation: conversation.as_str().as_bytes() };
-            Ok(Loaded::Watermark(last_sequence(tables, key)?))
+            Ok(Loaded::Watermark(last_sequence(tables, watermark_key(user, conversation))?))
         }
         LoadRequest::Conversation(conversation) => {
-            let key =
-                Key::Sequence { slot: conversation.slot(), conversation: conversation.as_str().as_bytes() };
-            Ok(Loaded::Conversation(last_sequence(tables, key)?))
+            Ok(Loaded::Conversation(last_sequence(tables, sequence_key(conversation))?))
         }
         LoadRequest::Dedup(key) => {
             let key = key::dedup(&key.conversation, &key.sender, &key.message_id);
@@ -81,8 +71,28 @@ pub fn load(tables: &dyn Tables, request: &LoadRequest) -> Result<Loaded, LoadEr
     }
 }
 
+/// Answers a question from rows that memory tells, where the asker knows that nothing of the answer waits for the tables; `None`: ask
+/// the thread that writes them, which also tells why a read failed. Questions about pages of rows are always for that thread.
+pub fn load_resident(rows: &dyn Rows, request: &LoadRequest) -> Option<Loaded> {
+    match request {
+        LoadRequest::User(_) | LoadRequest::Watermark(..) | LoadRequest::Conversation(_) => {
+            load(rows, request).ok()
+        }
+        LoadRequest::Inbox { .. } | LoadRequest::Dedup(_) | LoadRequest::Expired { .. } => None,
+    }
+}
+
+fn watermark_key<'a>(user: &'a UserId, conversation: &'a ConversationId) -> Key<'a> {
+    let (slot, user) = (user.slot(), user.as_str().as_bytes());
+    Key::Watermark { slot, user, conversation: conversation.as_str().as_bytes() }
+}
+
+fn sequence_key(conversation: &ConversationId) -> Key<'_> {
+    Key::Sequence { slot: conversation.slot(), conversation: conversation.as_str().as_bytes() }
+}
+
 fn get<T>(
-    tables: &dyn Tables,
+    tables: &dyn Rows,
     key: Key<'_>,
     decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Option<T>, TableError> {
@@ -94,7 +104,7 @@ fn get<T>(
     decode(&value).map(Some).map_err(|source| TableError::malformed(key.table(), &bytes, source))
 }
 
-pub(crate) fn last_sequence(tables: &dyn Tables, key: Key<'_>) -> Result<Sequence, TableError> {
+pub(crate) fn last_sequence(tables: &dyn Rows, key: Key<'_>) -> Result<Sequence, TableError> {
     Ok(get(tables, key, sequence_from_value)?.unwrap_or(Sequence::NONE))
 }
 
@@ -134,17 +144,14 @@ pub(crate) fn envelope_value(value: &[u8]) -> Result<Envelope, DecodeError> {
     envelope.to_envelope()
 }
 
-fn load_user(tables: &dyn Tables, user: &UserId) -> Result<Loaded, LoadError> {
+fn load_user(tables: &dyn Rows, user: &UserId) -> Result<Loaded, LoadError> {
     let key = Key::User { slot: user.slot(), user: user.as_str().as_bytes() };
     let row = get(tables, key, user_value)?.unwrap_or_default();
     Ok(Loaded::User { row, devices: devices_of(tables, user)? })
 }
 
 /// A user's devices with their rows, by id.
-pub(super) fn devices_of(
-    tables: &dyn Tables,
-    user: &UserId,
-) -> Result<Vec<(DeviceId, CursorRow)>, TableError> {
+pub(super) fn devices_of(tables: &dyn Rows, user: &UserId) -> Result<Vec<(DeviceId, CursorRow)>, TableError> {
     let range = KeyRange::user(user);
     let mut devices = Vec::new();
     tables.scan(Table::Cursors, &range.from, &range.end, &mut |key, value| {
@@ -165,7 +172,7 @@ struct Page {
     bytes_max: u64,
 }
 
-fn load_inbox(tables: &dyn Tables, user: &UserId, page: Page) -> Result<Loaded, LoadError> {
+fn load_inbox(tables: &dyn Rows, user: &UserId, page: Page) -> Result<Loaded, LoadError> {
     let range = KeyRange::user(user);
     let first = Offset(page.after.0.saturating_add(1));
     let from = Key::Inbox { slot: user.slot(), user: user.as_str().as_bytes(), offset: first }.to_vec();
@@ -210,7 +217,7 @@ fn server_time(key: &[u8], value: &[u8]) -> Result<Option<Wall>, TableError> {
 }
 
 fn load_expired(
-    tables: &dyn Tables,
+    tables: &dyn Rows,
     slot: Slot,
     from: Option<&(UserId, Offset)>,
     before: Wall,

@@ -3,7 +3,7 @@ use crate::engine::StorageEngine;
 use crate::number::Mark;
 use crate::op::Op;
 use crate::record::RecordBuilder;
-use crate::tables::{ChangeList, MemoryTables, Table, Tables};
+use crate::tables::{ChangeList, MemoryTables, SharedTables, Table, Tables};
 use crate::testing::{DAY_MS, KEY, accept, device, envelope, user};
 use iris_protocol::limits::UNCLAIMED_ENTRY_BYTES;
 use iris_protocol::{GapReason, Generation, PayloadHash};
@@ -98,6 +98,54 @@ fn every_question_sees_what_was_absorbed_before_it() {
     store.write(&[Op::DedupFloor { slot: conversation.slot(), floor_day: 20_001 }]);
     let first = envelope(&conversation, 1, b"");
     assert_eq!(store.load(&LoadRequest::Dedup(key(&first))), Loaded::Dedup(None), "below the floor");
+}
+
+/// Proves: G-ORDER-1 (a sequence is read where it stands): what memory answers about a conversation and its users is what the tables
+/// hold, and nothing that waits for them; a read that fails and every other question are left to the thread that writes.
+/// Seen to fail when: `load_resident` answers nothing.
+#[test]
+fn memory_answers_about_users_and_conversations_as_the_tables_stand() {
+    let tables = SharedTables::new(MemoryTables::new());
+    let mut engine = StorageEngine::new(3, tables.clone()).unwrap();
+    let conversation = ConversationId::direct(&user(1), &user(2));
+    let owner = user(2);
+    let asked = [
+        LoadRequest::Conversation(conversation.clone()),
+        LoadRequest::Watermark(owner.clone(), conversation.clone()),
+        LoadRequest::User(owner.clone()),
+    ];
+    let answers = || asked.each_ref().map(|request| load_resident(&tables, request));
+    let told = |sequence, mark, row, devices| {
+        let user = Loaded::User { row, devices };
+        [Loaded::Conversation(Sequence(sequence)), Loaded::Watermark(Sequence(mark)), user].map(Some)
+    };
+    let nothing = told(0, 0, UserRow::default(), Vec::new());
+    assert_eq!(answers(), nothing);
+    let message = envelope(&conversation, 7, b"payload");
+    let row = UserRow { last_offset: Offset(1), stored_entries: 1, stored_bytes: 1 };
+    let ops = [
+        accept(&message),
+        append(&owner, 1, 6, b"x"),
+        Op::User { user: owner.clone(), row },
+        Op::Cursor { user: owner.clone(), device: device(1), row: cursor(1) },
+    ];
+    engine.absorb(RecordBuilder::record(&ops, KEY, Mark::default(), Generation(1))).unwrap();
+    assert!(!engine.is_filled());
+    assert_eq!(answers(), nothing, "what is merged is not in the tables");
+    engine.fill().unwrap();
+    assert!(engine.is_filled());
+    assert_eq!(answers(), told(7, 6, row, vec![(device(1), cursor(1))]));
+    let key = DedupKey {
+        conversation: message.conversation.clone(),
+        sender: message.sender.clone(),
+        message_id: message.message_id,
+    };
+    let inbox = LoadRequest::Inbox { user: owner, after: Offset(0), entries_max: 99, bytes_max: 999 };
+    for request in [inbox, LoadRequest::Dedup(key)] {
+        assert_eq!(load_resident(&tables, &request), None, "{request:?}");
+    }
+    tables.with(|tables| tables.faults.reads_to_fail.set(1));
+    assert_eq!(load_resident(&tables, &asked[0]), None, "a read that failed");
 }
 
 /// Proves: G-DELIVER-1 (what was accepted reaches every device): an inbox is read in pages, in order, without a hole.

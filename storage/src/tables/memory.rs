@@ -4,14 +4,16 @@
 //! - A power cut takes them back to the last flush, at a record's boundary, as RocksDB without its own log does.
 
 use super::value::MARK_KEY;
-use super::{Change, Changes, Next, Table, TableError, Tables, Visit, mark_value, open_value, seal_value};
+use super::{
+    Change, Changes, Next, Rows, Table, TableError, Tables, Visit, mark_value, open_value, seal_value,
+};
 use crate::codec::wide;
 use crate::number::{Mark, RecordNumber};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+type Sorted = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Faults that happen when they are asked for.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +33,7 @@ pub struct MemoryFaults {
 /// Tables in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTables {
-    rows: [Rows; Table::ALL.len()],
+    rows: [Sorted; Table::ALL.len()],
     applied: Mark,
     flushed: Mark,
     flushing: Option<(Mark, usize)>,
@@ -54,7 +56,7 @@ impl MemoryTables {
         Self::default()
     }
 
-    fn rows(&self, table: Table) -> Option<&Rows> {
+    fn rows(&self, table: Table) -> Option<&Sorted> {
         self.rows.get(table.index())
     }
 
@@ -120,7 +122,7 @@ fn injected(what: &'static str, left: &mut u32) -> Result<(), TableError> {
     Err(TableError::Engine { table: what, cause: "injected: input/output error".into() })
 }
 
-impl Tables for MemoryTables {
+impl Rows for MemoryTables {
     fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
         self.fail_read(table)?;
         out.clear();
@@ -143,7 +145,9 @@ impl Tables for MemoryTables {
         }
         Ok(())
     }
+}
 
+impl Tables for MemoryTables {
     fn apply(&mut self, changes: &dyn Changes, mark: Mark) -> Result<(), TableError> {
         injected("batch", &mut self.faults.applies_to_fail)?;
         assert!(mark.number >= self.applied.number, "mark {mark:?} behind {:?}", self.applied);

@@ -7,11 +7,14 @@
 //! - An error of background work is found by polling and ends the process.
 
 use super::value::MARK_KEY;
-use super::{Change, Changes, Next, Table, TableError, Tables, Visit};
+use super::{Change, Changes, Next, Rows, Table, TableError, Tables, Visit};
 use super::{mark_from_value, mark_value, open_value, seal_value};
 use crate::number::{Mark, RecordNumber};
-use rocksdb::{ColumnFamily, DB, FlushOptions, ReadOptions, WriteBatch, WriteOptions, properties};
+use rocksdb::{
+    ColumnFamily, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions, properties,
+};
 use std::path::Path;
+use std::sync::Arc;
 
 mod complaint;
 mod options;
@@ -21,7 +24,7 @@ pub use options::{RocksConfig, RocksShared};
 
 /// Tables in a RocksDB database.
 pub struct RocksTables {
-    db: DB,
+    rows: RocksRows,
     applied: Mark,
     flushed: Mark,
     flushing: Option<Mark>,
@@ -44,6 +47,68 @@ fn engine(table: &'static str) -> impl Fn(rocksdb::Error) -> TableError {
     move |error| TableError::Engine { table, cause: error.into_string() }
 }
 
+fn read(table: Table) -> impl Fn(rocksdb::Error) -> TableError {
+    move |error| match error.kind() {
+        ErrorKind::Incomplete => TableError::OnDisk { table: table.name() },
+        _ => engine(table.name())(error),
+    }
+}
+
+/// Reads a database: all of it, or what is in memtables, and in blocks and filters that are cached.
+struct RocksRows {
+    db: Arc<DB>,
+    tier: fn() -> ReadOptions,
+    points: ReadOptions,
+}
+
+impl RocksRows {
+    fn new(db: Arc<DB>, tier: fn() -> ReadOptions) -> Self {
+        Self { db, tier, points: tier() }
+    }
+
+    fn resident(&self) -> Self {
+        Self::new(Arc::clone(&self.db), || {
+            let mut options = ReadOptions::default();
+            options.set_read_tier(ReadTier::BlockCache);
+            options
+        })
+    }
+
+    fn family(&self, table: Table) -> Result<&ColumnFamily, TableError> {
+        let missing = || TableError::Engine { table: table.name(), cause: "no such column family".into() };
+        self.db.cf_handle(table.name()).ok_or_else(missing)
+    }
+}
+
+impl Rows for RocksRows {
+    fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
+        out.clear();
+        let found = self.db.get_pinned_cf_opt(self.family(table)?, key, &self.points).map_err(read(table))?;
+        let Some(stored) = found else {
+            return Ok(false);
+        };
+        out.extend_from_slice(open_value(table, key, &stored)?);
+        Ok(true)
+    }
+
+    fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
+        if from >= end {
+            return Ok(());
+        }
+        let mut options = (self.tier)();
+        options.set_iterate_upper_bound(end);
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(table)?, options);
+        rows.seek(from);
+        while let (Some(key), Some(stored)) = (rows.key(), rows.value()) {
+            if visit(key, open_value(table, key, stored)?)? == Next::Stop {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(read(table))
+    }
+}
+
 impl RocksTables {
     /// Opens or makes the database in this folder.
     ///
@@ -51,12 +116,12 @@ impl RocksTables {
     /// [`TableError`]: it is damaged, of a newer version, or in use.
     pub fn open(folder: &Path, shared: &RocksShared) -> Result<Self, TableError> {
         let db = DB::open_cf_descriptors(&shared.database_options(), folder, shared.families());
-        let db = db.map_err(engine("open"))?;
+        let rows = RocksRows::new(Arc::new(db.map_err(engine("open"))?), ReadOptions::default);
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         let (applied, flushed) = (Mark::default(), Mark::default());
         let cache = shared.cache_share();
-        let mut tables = Self { db, applied, flushed, flushing: None, unlogged, stored: Vec::new(), cache };
+        let mut tables = Self { rows, applied, flushed, flushing: None, unlogged, stored: Vec::new(), cache };
         let mut value = Vec::new();
         if tables.get(Table::Facts, MARK_KEY, &mut value)? {
             let malformed = |source| TableError::malformed(Table::Facts, MARK_KEY, source);
@@ -66,24 +131,23 @@ impl RocksTables {
         Ok(tables)
     }
 
-    fn family(&self, table: Table) -> Result<&ColumnFamily, TableError> {
-        let missing = || TableError::Engine { table: table.name(), cause: "no such column family".into() };
-        self.db.cf_handle(table.name()).ok_or_else(missing)
-    }
-
     fn families(&self) -> Result<Vec<&ColumnFamily>, TableError> {
-        Table::ALL.into_iter().map(|table| self.family(table)).collect()
+        Table::ALL.into_iter().map(|table| self.rows.family(table)).collect()
     }
 
     fn property(&self, table: Table, name: &properties::PropName) -> Result<u64, TableError> {
-        let value = self.db.property_int_value_cf(self.family(table)?, name).map_err(engine(table.name()))?;
+        let value = self
+            .rows
+            .db
+            .property_int_value_cf(self.rows.family(table)?, name)
+            .map_err(engine(table.name()))?;
         Ok(value.unwrap_or(0))
     }
 
     fn flush_families(&self, wait: bool) -> Result<(), TableError> {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
-        self.db.flush_cfs_opt(&self.families()?, &options).map_err(engine("flush"))
+        self.rows.db.flush_cfs_opt(&self.families()?, &options).map_err(engine("flush"))
     }
 
     /// True if no memtable waits to be flushed: each was made immutable when the flush was started.
@@ -94,6 +158,16 @@ impl RocksTables {
             }
         }
         Ok(true)
+    }
+}
+
+impl Rows for RocksTables {
+    fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
+        self.rows.get(table, key, out)
+    }
+
+    fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
+        self.rows.scan(table, from, end, visit)
     }
 }
 
@@ -108,31 +182,8 @@ impl Tables for RocksTables {
         parts.fold(self.cache.bytes(), u64::saturating_add)
     }
 
-    fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
-        out.clear();
-        let found = self.db.get_pinned_cf(self.family(table)?, key).map_err(engine(table.name()))?;
-        let Some(stored) = found else {
-            return Ok(false);
-        };
-        out.extend_from_slice(open_value(table, key, &stored)?);
-        Ok(true)
-    }
-
-    fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
-        if from >= end {
-            return Ok(());
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(end);
-        let mut rows = self.db.raw_iterator_cf_opt(self.family(table)?, options);
-        rows.seek(from);
-        while let (Some(key), Some(stored)) = (rows.key(), rows.value()) {
-            if visit(key, open_value(table, key, stored)?)? == Next::Stop {
-                return Ok(());
-            }
-            rows.next();
-        }
-        rows.status().map_err(engine(table.name()))
+    fn resident_rows(&self) -> Option<Box<dyn Rows + Send>> {
+        Some(Box::new(self.rows.resident()))
     }
 
     fn apply(&mut self, changes: &dyn Changes, mark: Mark) -> Result<(), TableError> {
@@ -159,8 +210,8 @@ impl Tables for RocksTables {
             }
         });
         seal_value(MARK_KEY, &mark_value(mark), &mut stored);
-        batch.put_cf(self.family(Table::Facts)?, MARK_KEY, &stored);
-        self.db.write_opt(batch, &self.unlogged).map_err(engine("batch"))?;
+        batch.put_cf(self.rows.family(Table::Facts)?, MARK_KEY, &stored);
+        self.rows.db.write_opt(batch, &self.unlogged).map_err(engine("batch"))?;
         self.stored = stored;
         self.applied = mark;
         Ok(())
@@ -204,7 +255,7 @@ impl Tables for RocksTables {
             return Ok(());
         }
         let stops = if stopped > 0 { ", and writes are stopped" } else { "" };
-        let reason = complaint::last(self.db.path());
+        let reason = complaint::last(self.rows.db.path());
         let reason = reason.as_deref().unwrap_or("see the file LOG in the tables' folder");
         let cause = format!("{errors} errors of flushes or compactions{stops}: {reason}");
         Err(TableError::Background { cause })
@@ -220,7 +271,7 @@ impl RocksTables {
     /// Stores bytes as they are, without a checksum.
     pub(super) fn put_raw(&self, table: Table, key: &[u8], stored: &[u8]) {
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(table).unwrap(), key, stored);
-        self.db.write_opt(batch, &self.unlogged).unwrap();
+        batch.put_cf(self.rows.family(table).unwrap(), key, stored);
+        self.rows.db.write_opt(batch, &self.unlogged).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Tables that outlive the engine that uses them: a simulated host keeps them over its process's stops.
 
-use super::{Changes, Table, TableError, Tables, Visit};
+use super::{Changes, Rows, Table, TableError, Tables, Visit};
 use crate::number::{Mark, RecordNumber};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ impl<T> SharedTables<T> {
     }
 }
 
-impl<T: Tables> Tables for SharedTables<T> {
+impl<T: Tables> Rows for SharedTables<T> {
     fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
         self.0.borrow().get(table, key, out)
     }
@@ -35,7 +35,9 @@ impl<T: Tables> Tables for SharedTables<T> {
     fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
         self.0.borrow().scan(table, from, end, visit)
     }
+}
 
+impl<T: Tables> Tables for SharedTables<T> {
     fn apply(&mut self, changes: &dyn Changes, mark: Mark) -> Result<(), TableError> {
         self.0.borrow_mut().apply(changes, mark)
     }

@@ -229,6 +229,9 @@ suite!(rocks, super::rocks_host::RocksHost);
 #[cfg(feature = "rocks")]
 mod rocks_host;
 
+#[cfg(feature = "rocks")]
+mod resident;
+
 #[cfg(feature = "fault-env")]
 mod power;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::number::{RecordNumber, SegmentId};
-use crate::tables::{Changes, Table, Visit};
+use crate::tables::{Changes, Rows, Table, Visit};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -88,13 +88,16 @@ impl LogFiles for FailingLog {
     }
 }
 
-impl Tables for FailingTables {
+impl Rows for FailingTables {
     fn get(&self, table: Table, key: &[u8], out: &mut Vec<u8>) -> Result<bool, TableError> {
         self.tables.get(table, key, out)
     }
     fn scan(&self, table: Table, from: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
         self.tables.scan(table, from, end, visit)
     }
+}
+
+impl Tables for FailingTables {
     fn apply(&mut self, changes: &dyn Changes, mark: Mark) -> Result<(), TableError> {
         change(&self.left, || self.tables.apply(changes, mark))
     }

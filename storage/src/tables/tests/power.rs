@@ -14,7 +14,7 @@ use crate::number::{Mark, RecordNumber, Vouch};
 use crate::open::{CorePlan, open_core};
 use crate::segment::{MemoryLog, Padding};
 use crate::tables::rocks::{RocksConfig, RocksShared, RocksTables};
-use crate::tables::{ChangeList, Table, Tables};
+use crate::tables::{ChangeList, Rows as _, Table, Tables};
 use crate::testing::{KEY, Model, Traffic, Writer, dump, small_config};
 use iris_protocol::{Durability, Generation};
 use rocksdb::Env;

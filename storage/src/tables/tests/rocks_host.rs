@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::tables::rocks::{RocksConfig, RocksShared, RocksTables};
-use crate::tables::{Table, Tables};
+use crate::tables::{Rows as _, Table};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
