@@ -220,3 +220,6 @@ fn is_pair(conversation: &str, user: &str, other: &str) -> bool {
 }
 
 const _: () = assert!(NOBODY == u32::MAX, "a session without a recent channel finds none");
+
+#[cfg(test)]
+mod tests;

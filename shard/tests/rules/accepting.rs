@@ -231,7 +231,8 @@ fn f_08_an_id_belongs_to_a_user_not_to_a_device() {
 }
 
 /// Proves: G-REJECT-1 (a refusal says what to do next)
-/// Seen to fail when: `check` leaves out the payload size; or `send_in` takes a malformed message id for another one.
+/// Seen to fail when: `check` leaves out the payload size, or refuses the largest; or `send_in` takes a malformed message id for
+/// another one.
 #[test]
 fn f_09_malformed_sends_are_refused_with_their_reason() {
     let (mut world, _, bob) = pair(1, 0, 0);
@@ -263,9 +264,12 @@ fn f_09_malformed_sends_are_refused_with_their_reason() {
     }
     world.send_id(0, &bob, good, &"x".repeat(PAYLOAD_BYTES_MAX + 1));
     expected.push((good, RejectCode::PayloadTooLarge));
+    world.send_id(0, &bob, good, &"x".repeat(PAYLOAD_BYTES_MAX));
     world.run();
     assert_eq!(world.clients[0].refused[..], [RejectCode::InvalidMessageId; 4]);
     assert_eq!(world.clients[0].rejected, expected);
+    assert!(world.clients[0].accepted.contains_key(&good), "a payload of just the limit is refused");
+    assert_eq!((world.sum(|it| it.sends), world.sum(|it| it.rejected_here)), (11, 10));
     assert!(world.clients[0].closed.is_empty());
 }
 
@@ -295,6 +299,7 @@ fn f_37_without_disk_room_new_messages_are_refused_and_known_ones_answered() {
     world.send_id(0, &bob, id, "before");
     world.run();
     assert_eq!(world.clients[0].rejected, [(refused, RejectCode::StorageFull)]);
+    assert_eq!(world.clients[0].retries, [(RejectCode::StorageFull, Some(10_000))]);
     world.input(0, Input::StorageRoom { available: true });
     world.send_id(0, &bob, refused, "during");
     world.settle();

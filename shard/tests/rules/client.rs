@@ -37,7 +37,11 @@ pub(crate) struct Client {
     pub(crate) accepted: BTreeMap<MessageId, wire::Accepted>,
     pub(crate) rejected: Vec<(MessageId, RejectCode)>,
     pub(crate) refused: Vec<RejectCode>,
+    /// When to come back, of every refusal.
+    pub(crate) retries: Vec<(RejectCode, Option<u32>)>,
     pub(crate) closed: Vec<CloseCode>,
+    /// When to come back, of every close.
+    pub(crate) returns: Vec<Option<u32>>,
     pub(crate) is_reading: bool,
     pub(crate) unsent: usize,
     pub(crate) others: Vec<server_frame::Frame>,
@@ -66,7 +70,9 @@ impl Client {
             accepted: BTreeMap::new(),
             rejected: Vec::new(),
             refused: Vec::new(),
+            retries: Vec::new(),
             closed: Vec::new(),
+            returns: Vec::new(),
             is_reading: true,
             unsent: 0,
             others: Vec::new(),
@@ -119,6 +125,7 @@ impl Client {
             }
             server_frame::Frame::Rejected(rejected) => {
                 let code = RejectCode::from_number(rejected.code).unwrap();
+                self.retries.push((code, rejected.retry_after_ms));
                 match rejected.message_id.and_then(|id| MessageId::parse(&id).ok()) {
                     Some(id) => self.rejected.push((id, code)),
                     None => self.refused.push(code),

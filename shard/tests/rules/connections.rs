@@ -168,6 +168,7 @@ fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {
     world.connect(late);
     world.run();
     assert_eq!(world.clients[late].closed, [CloseCode::GoingAway]);
+    assert!(world.clients[late].returns[0].is_some(), "it is not told when to come back");
     world.pass(Duration::from_secs(6));
     assert_eq!(world.clients[0].closed, [CloseCode::GoingAway]);
     assert!(world.nodes.iter().all(|node| node.shard.settled()));

@@ -37,7 +37,8 @@ fn f_27_the_start_of_a_new_device_is_durable_before_its_welcome() {
 }
 
 /// Proves: G-DEVICE-1 (the first device starts at the oldest unclaimed entry; another one after the newest)
-/// Seen to fail when: `link` gives the first device the last assigned offset.
+/// Seen to fail when: `link` gives the first device the last assigned offset, or a later one the start of the first; or `send_welcome`
+/// says that the end is where the session starts.
 #[test]
 fn the_first_device_gets_the_unclaimed_inbox_and_a_later_one_what_comes() {
     let mut world = World::new(2);
@@ -50,10 +51,16 @@ fn the_first_device_gets_the_unclaimed_inbox_and_a_later_one_what_comes() {
     let phone = world.online(&bob, "phone");
     world.settle();
     assert_eq!(world.clients[phone].payloads(), ["0", "1", "2"]);
-    let tablet = world.online(&bob, "tablet");
+    let (welcome, last) = (world.clients[phone].welcome.as_ref().unwrap(), world.clients[phone].stored);
+    assert!(welcome.resumed_at < last && welcome.end_offset == last, "{welcome:?}, the last is {last}");
+    assert!(world.clients[phone].gaps.is_empty(), "a device that is new is told of a gap");
+    world.clients[phone].acks = false;
     world.send(0, &bob, "3");
     world.settle();
-    assert_eq!(world.clients[tablet].payloads(), ["3"]);
+    let tablet = world.online(&bob, "tablet");
+    world.send(0, &bob, "4");
+    world.settle();
+    assert_eq!(world.clients[tablet].payloads(), ["4"], "it came after the third");
 }
 
 /// Proves: G-DEVICE-2 (all devices of a user end equal)
@@ -246,6 +253,9 @@ fn f_28_the_last_device_that_holds_entries_is_unlinked_after_a_purge() {
     assert_eq!(world.clients[1].closed, [CloseCode::DeviceUnlinked]);
     assert_eq!(world.rows(&bob), 0, "rows that the phone had are left");
     world.connect(tablet);
+    world.run();
+    let welcome = world.clients[tablet].welcome.as_ref().unwrap();
+    assert_eq!(welcome.end_offset, welcome.resumed_at, "it has to wait for what is gone");
     world.send(0, &bob, "for the tablet");
     world.settle();
     assert_eq!(world.clients[tablet].payloads().last().unwrap(), "for the tablet");

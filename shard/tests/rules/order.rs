@@ -32,6 +32,32 @@ fn two_users_of_one_slot_talk_to_each_other_and_to_themselves() {
     assert_eq!(world.outbox_rows(), 0);
 }
 
+/// Proves: G-ORDER-1 (a Send goes into the conversation that it names, also when its last one left memory, and the other side of
+/// the same conversation took its place there)
+/// Seen to fail when: `recent_channel` does not look whose place it is.
+#[test]
+fn a_send_does_not_go_where_the_last_one_s_conversation_was() {
+    let mut world = World::new(1);
+    for user in ["alice", "bob", "carl"] {
+        world.online(user, "phone");
+    }
+    world.send(0, "bob", "first");
+    world.settle();
+    let evicted = world.sum(|it| it.evicted);
+    world.pass(Duration::from_secs(5));
+    assert!(world.sum(|it| it.evicted) >= evicted + 2, "the conversation is in memory");
+    // The place that was free last goes to somebody else, and that of alice's side to bob's.
+    world.send(2, "carl", "to myself");
+    world.run();
+    world.send(1, "alice", "second");
+    world.run();
+    world.send(0, "bob", "third");
+    world.settle();
+    for client in [0, 1] {
+        assert_eq!(world.clients[client].sequences("d:alice:bob"), [1, 2, 3]);
+    }
+}
+
 /// Proves: G-ORDER-1 (everybody sees one order), G-DEVICE-2 (all devices of a user end equal)
 /// Seen to fail when: `accept` gives every message the sequence 1; or `push` skips devices without the own copy.
 #[test]

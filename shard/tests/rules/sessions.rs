@@ -98,6 +98,26 @@ fn f_13_an_ack_of_what_was_never_sent_closes_and_changes_nothing() {
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1, 2, 3]);
 }
 
+/// Proves: G-RESUME-2 (an acknowledgement may ride on a Send; one of what was never sent closes, and nothing is sent)
+/// Seen to fail when: `send_in` drops a Send whose acknowledgement is good.
+#[test]
+fn a_send_may_carry_an_acknowledgement() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.clients[1].acks = false;
+    world.send(0, &bob, "question");
+    world.settle();
+    assert_eq!(world.rows(&bob), 1);
+    let through = world.clients[1].stored;
+    let id = world.send_acking(1, &alice, "answer", through);
+    world.settle();
+    assert!(world.clients[1].accepted.contains_key(&id));
+    assert_eq!(world.rows(&bob), 0, "what was acknowledged is kept");
+    world.send_acking(1, &alice, "never sent", world.clients[1].stored + 1);
+    world.settle();
+    assert_eq!(world.clients[1].closed, [CloseCode::AckTooHigh]);
+    assert_eq!(world.clients[0].payloads(), ["", "answer"]);
+}
+
 /// Proves: G-RESUME-2 (an acknowledgement moves only its own device), G-TOKEN-2 (nobody moves another's inbox)
 /// An offset says nothing of whose it is: somebody who acknowledges or resumes with another user's moves at most the own inbox.
 #[test]
@@ -187,6 +207,7 @@ fn f_24_a_second_login_closes_the_first_and_loses_nothing() {
     world.connect(again);
     world.settle();
     assert_eq!(world.clients[1].closed, [CloseCode::Conflict]);
+    assert_eq!((world.sum(|it| it.logins), world.sum(|it| it.takeovers)), (3, 1));
     assert_eq!(world.clients[again].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4]);
     // Late inputs of the closed connection change nothing.
     let home = world.home(&world.clients[1].user.clone());

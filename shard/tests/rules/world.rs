@@ -245,6 +245,23 @@ impl World {
 
     /// Sends a message under an id.
     pub(crate) fn send_id(&mut self, client: usize, to: &str, id: MessageId, text: &str) {
+        self.send_frame(client, to, (id, text), None);
+    }
+
+    /// Sends a new message that carries an acknowledgement; gives its id.
+    pub(crate) fn send_acking(&mut self, client: usize, to: &str, text: &str, through: u64) -> MessageId {
+        let id = self.new_id();
+        self.send_frame(client, to, (id, text), Some(through));
+        id
+    }
+
+    fn send_frame(
+        &mut self,
+        client: usize,
+        to: &str,
+        (id, text): (MessageId, &str),
+        ack_through: Option<u64>,
+    ) {
         let sender = self.clients[client].user.clone();
         let conversation = conversation(sender.as_str(), to);
         let payload = Bytes::copy_from_slice(text.as_bytes());
@@ -255,7 +272,7 @@ impl World {
             target: Some(Target::To(to.to_owned())),
             message_id: Bytes::copy_from_slice(id.as_bytes()),
             payload,
-            ack_through: None,
+            ack_through,
         };
         self.frame(client, client_frame::Frame::Send(send));
     }
@@ -284,9 +301,10 @@ impl World {
                 self.check_durable(conn, &accepted);
                 self.send_to(conn, Frame::Other(server_frame::Frame::Accepted(accepted)));
             }
-            Effect::Close { conn, code, .. } => {
+            Effect::Close { conn, code, retry_after_ms } => {
                 if let Some(client) = self.client_of(conn) {
                     self.clients[client].closed.push(code);
+                    self.clients[client].returns.push(retry_after_ms);
                     self.take_frames(client);
                     self.clients[client].drop_conn();
                 }
