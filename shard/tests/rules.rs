@@ -21,6 +21,8 @@ mod connections;
 mod crowd;
 #[path = "rules/devices.rs"]
 mod devices;
+#[path = "rules/expiry.rs"]
+mod expiry;
 #[path = "rules/inboxes.rs"]
 mod inboxes;
 #[path = "rules/limits.rs"]
@@ -29,6 +31,8 @@ mod limits;
 mod many_devices;
 #[path = "rules/memory.rs"]
 mod memory;
+#[path = "rules/operators.rs"]
+mod operators;
 #[path = "rules/order.rs"]
 mod order;
 #[path = "rules/own_copies.rs"]
