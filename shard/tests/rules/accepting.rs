@@ -64,15 +64,19 @@ fn f_01_a_message_sent_many_times_has_one_sequence_and_one_answer() {
 }
 
 /// Proves: G-DEDUP-1 (a retry has one effect)
-/// Seen to fail when: `replay` answers at once without looking at the ticket.
+/// Seen to fail when: `replay` answers at once without looking at the ticket; or `stored` leaves the answer to a later record.
 #[test]
 fn f_04_a_retry_of_a_message_in_flight_waits_for_the_same_record() {
-    let (mut world, _, bob) = pair(2, 0, 1);
+    let (mut world, alice, bob) = pair(2, 0, 1);
     world.hold_stores = true;
     let id = world.send(0, &bob, "once");
     world.send_id(0, &bob, id, "once");
     world.run();
     assert!(world.clients[0].accepted.is_empty(), "the retry was answered before the record was durable");
+    let owner = world.owner(&conversation(&alice, &bob));
+    assert!(world.store_one(owner));
+    world.run();
+    assert_eq!((world.sum(|it| it.replayed), world.sum(|it| it.acknowledged)), (1, 2));
     world.hold_stores = false;
     world.settle();
     assert_eq!(world.clients[0].accepted[&id].sequence, 1);
@@ -294,7 +298,9 @@ fn f_37_without_disk_room_new_messages_are_refused_and_known_ones_answered() {
     let (mut world, _, bob) = pair(1, 0, 0);
     let id = world.send(0, &bob, "before");
     world.run();
+    assert!(world.nodes[0].shard.has_storage_room());
     world.input(0, Input::StorageRoom { available: false });
+    assert!(!world.nodes[0].shard.has_storage_room());
     let refused = world.send(0, &bob, "during");
     world.send_id(0, &bob, id, "before");
     world.run();

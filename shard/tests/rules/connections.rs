@@ -35,6 +35,7 @@ fn f_48_a_slow_consumer_is_bounded_and_closed_only_when_nothing_moves() {
     assert!(world.clients[1].closed.is_empty());
     world.pass(Duration::from_secs(25));
     assert_eq!(world.clients[1].closed, [CloseCode::SlowConsumer]);
+    assert_eq!(world.sum(|it| it.slow_consumers), 1);
     let closed: usize = world.clients.iter().map(|client| client.closed.len()).sum();
     assert_eq!(usize::try_from(world.sum(|it| it.closes)), Ok(closed));
     world.clients[1].reads = true;
@@ -145,6 +146,20 @@ fn f_46_a_silent_peer_is_pinged_and_closed_when_it_does_not_answer() {
     world.pass(Duration::from_secs(30));
     assert!(world.clients[0].closed.is_empty(), "the one that answered was closed");
     assert_eq!(world.clients[1].closed, [CloseCode::HeartbeatTimeout]);
+    assert_eq!(world.sum(|it| it.heartbeat_timeouts), 1);
+}
+
+/// Proves: G-EDGE-2 (a client is granted the heartbeat that it asks for, from 5 seconds to 10 minutes)
+/// Seen to fail when: `heartbeat_s` does not look at what is asked for.
+#[test]
+fn f_46_a_client_is_granted_its_heartbeat_within_bounds() {
+    let mut world = World::new(1);
+    let phone = world.client("alice", "phone");
+    for (asked, granted) in [(0, 60), (1, 5), (5, 5), (7, 7), (600, 600), (601, 600), (u32::MAX, 600)] {
+        world.connect_with(phone, |login| login.hello.heartbeat_s = asked);
+        world.run();
+        assert_eq!(world.clients[phone].welcome.as_ref().unwrap().heartbeat_s, granted, "{asked} s");
+    }
 }
 
 /// Proves: G-DRAIN-1 (a drain loses nothing and leaves nobody guessing)
@@ -172,6 +187,59 @@ fn f_68_a_drain_says_when_to_come_back_and_answers_what_it_took() {
     world.pass(Duration::from_secs(6));
     assert_eq!(world.clients[0].closed, [CloseCode::GoingAway]);
     assert!(world.nodes.iter().all(|node| node.shard.settled()));
+}
+
+/// Proves: G-DRAIN-1 (a process that drains does not end while something waits, whatever it is)
+/// Seen to fail when: `settled` leaves one of them out (tried: each).
+#[test]
+fn a_shard_is_settled_only_when_nothing_waits() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    world.send(0, &bob, "known");
+    world.pass(Duration::from_secs(1));
+    let settled = |world: &World| [0, 1].map(|shard: usize| world.nodes[shard].shard.settled());
+    assert_eq!(settled(&world), [true, true]);
+    // A question to the tables.
+    world.hold_loads = true;
+    let late = world.client("late", "phone");
+    let home = world.home(&world.clients[late].user.clone());
+    world.connect(late);
+    world.run();
+    assert!(!settled(&world)[home] && settled(&world)[1 - home]);
+    world.hold_loads = false;
+    world.pass(Duration::from_secs(1));
+    // A Send that the owner has to answer.
+    world.hold_mail = true;
+    world.send(1, &alice, "on its way");
+    world.run();
+    assert_eq!(settled(&world), [true, false]);
+    world.hold_mail = false;
+    world.pass(Duration::from_secs(1));
+    // A record.
+    world.hold_stores = true;
+    world.send(0, &bob, "not durable");
+    world.run();
+    assert_eq!(settled(&world), [false, true]);
+    // An own copy that its sender has not acknowledged; its recipient has the other.
+    (world.hold_stores, world.hold_mail) = (false, true);
+    world.clients[0].acks = false;
+    world.run();
+    assert_eq!(settled(&world), [false, true]);
+    world.clients[0].acks = true;
+    world.ack(0, world.clients[0].stored);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(settled(&world), [true, true], "what waits for its home is in the outbox");
+    // An entry that is in no record.
+    world.clients[1].acks = false;
+    assert!(world.mail_one(0, 1));
+    world.run();
+    assert_eq!(settled(&world), [true, false]);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(settled(&world), [true, true]);
+    // A confirmation that is in no record.
+    assert!(world.mail_one(1, 0));
+    assert_eq!(settled(&world), [false, true]);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(settled(&world), [true, true]);
 }
 
 /// Proves: G-DRAIN-1 (those who are sent away are told different times, inside the span that is configured, and when they are closed)

@@ -5,6 +5,8 @@ use crate::world::{World, conversation};
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::{self, client_frame, server_frame};
 use iris_protocol::{CloseCode, GapReason, RejectCode};
+use iris_shard::io::Input;
+use iris_storage::load::{LoadError, LoadRequest};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -191,6 +193,84 @@ fn f_28_an_unlinked_device_gets_nothing_more_and_its_entries_go() {
 fn unlink(world: &mut World, asks: usize, device: &str) {
     let unlink = wire::Unlink { request_id: 3, device: device.to_owned() };
     world.frame(asks, client_frame::Frame::Unlink(unlink));
+}
+
+/// Proves: G-DEVICE-4 (only the device that is named is unlinked: those that were linked after it go on as they were)
+/// Seen to fail when: `take_device` leaves sessions the places of their devices.
+#[test]
+fn f_28_devices_behind_one_that_is_unlinked_go_on() {
+    let (mut world, _, bob) = pair(2, 0, 1);
+    let [tablet, laptop, desktop] = ["tablet", "laptop", "desktop"].map(|device| world.online(&bob, device));
+    world.disconnect(desktop);
+    unlink(&mut world, tablet, "phone");
+    world.settle();
+    world.send(0, &bob, "first");
+    world.settle();
+    assert_eq!(world.rows(&bob), 1, "it is kept for the desktop");
+    unlink(&mut world, laptop, "desktop");
+    world.settle();
+    assert_eq!(world.rows(&bob), 0, "both had acknowledged it");
+    world.disconnect(tablet);
+    world.send(0, &bob, "second");
+    world.settle();
+    assert_eq!(world.rows(&bob), 1);
+    world.frame(laptop, client_frame::Frame::Devices(wire::Devices { request_id: 4 }));
+    world.run();
+    let list = world.clients[laptop].others.iter().find_map(|frame| {
+        if let server_frame::Frame::DeviceList(list) = frame { Some(list.clone()) } else { None }
+    });
+    let list: Vec<_> = list.unwrap().devices.into_iter().map(|it| (it.connected, it.acked_through)).collect();
+    assert_eq!(list, [(false, world.clients[tablet].stored), (true, world.clients[laptop].stored)]);
+    world.connect(tablet);
+    world.settle();
+    for client in [tablet, laptop] {
+        assert_eq!(world.clients[client].payloads(), ["first", "second"]);
+        assert!(world.clients[client].closed.is_empty());
+    }
+    assert_eq!(world.rows(&bob), 0);
+}
+
+/// Proves: G-LIMIT-2 (no queue grows without a bound): whatever was done to a user and its rows, it leaves memory when it is idle.
+/// Seen to fail when: what was counted for a link, an unlink, a purge or one that could not read is not taken back.
+#[test]
+fn a_user_leaves_memory_after_links_unlinks_and_purges() {
+    for fails in [false, true] {
+        let mut world = World::new(1);
+        world.online("alice", "phone");
+        let phone = world.online("bob", "phone");
+        let tablet = world.online("bob", "tablet");
+        world.disconnect(tablet);
+        for number in 0..3 {
+            world.send(0, "bob", &format!("{number}"));
+            world.settle();
+        }
+        world.crash();
+        world.connect(0);
+        world.connect(phone);
+        if fails {
+            world.hold_loads = true;
+            let is_purge = |request: &LoadRequest| matches!(request, LoadRequest::Inbox { .. });
+            while !is_purge(&world.nodes[0].loads.front().expect("nothing is purged").1) {
+                world.load_one(0);
+            }
+            let (id, _) = world.nodes[0].loads.pop_front().unwrap();
+            let answer = Err(LoadError::Damaged { table: "inbox", key: "bob".to_owned() });
+            world.input(0, Input::Loaded { id, answer });
+            world.hold_loads = false;
+        }
+        world.settle();
+        world.online("bob", "laptop");
+        for device in ["laptop", "tablet"] {
+            unlink(&mut world, phone, device);
+            world.settle();
+        }
+        assert_eq!((world.rows("bob"), world.sum(|it| it.load_errors)), (0, u64::from(fails)));
+        let evicted = world.sum(|it| it.evicted);
+        world.disconnect(phone);
+        world.send(0, "alice", "to herself");
+        world.pass(Duration::from_secs(10));
+        assert_eq!(world.sum(|it| it.evicted), evicted + 4, "a channel, a conversation, a recipient, and he");
+    }
 }
 
 /// Proves: G-DEVICE-4, G-GAP-1 (a device that did not hear that it was unlinked misses nothing without a word)
@@ -439,6 +519,7 @@ fn f_65_a_device_that_is_a_whole_inbox_behind_is_detached_and_the_others_go_on()
         world.settle();
     }
     assert!(world.clients[0].rejected.is_empty(), "the abandoned device filled the inbox");
+    assert_eq!(world.sum(|it| it.detached), 1);
     let expected: Vec<u64> = (1..=200).collect();
     assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), expected);
     assert_eq!(world.rows(&bob), 0);

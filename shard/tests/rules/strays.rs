@@ -72,6 +72,7 @@ fn a_submit_and_a_question_for_another_shard_are_answered_not_owner() {
         panic!("answered with {:?}", answer(&world, stranger, owner));
     };
     assert!(matches!(outcome, Outcome::Rejected { code: RejectCode::NotOwner, retry_after_ms: Some(_) }));
+    assert_eq!((world.sum(|it| it.not_owner), world.sum(|it| it.rejected_owner)), (1, 1));
     let user = UserId::parse(if owner == 0 { &alice } else { &bob }).unwrap();
     let before = world.sum(|it| it.not_owner);
     let astray = mail(&world, Body::Ask { user: user.clone() });
@@ -147,4 +148,35 @@ fn forwards_that_a_home_asks_for_again_go_out_again_in_order() {
     for count in [1, 3] {
         refused_once(count, |conversation, slot| Body::Reforward { conversation, slot });
     }
+}
+
+/// Proves: G-REJECT-1 (a Send whose recipient's home is asked in vain is refused, and can be sent again), G-FORWARD-1
+/// Seen to fail when: `ask_refused` does nothing; or refuses those who wait for another slot.
+#[test]
+fn a_question_that_a_shard_did_not_own_refuses_the_sends_that_wait_for_it() {
+    let mut world = World::new(2);
+    let [alice, bob, carl] =
+        [("a-lice", 0), ("bob", 1), ("carl", 1)].map(|(stem, at)| world.user_on(stem, at));
+    for user in [&alice, &bob, &carl] {
+        world.online(user, "phone");
+    }
+    world.hold_mail = true;
+    let [to_bob, to_carl] = [&bob, &carl].map(|to| world.send(0, to, "hello"));
+    world.run();
+    assert_eq!(world.mail[&(0, 1)].len(), 2, "each home is asked");
+    let slot = UserId::parse(&bob).unwrap().slot();
+    let Some(Mail { body: Body::Ask { user }, .. }) = world.mail.get_mut(&(0, 1)).unwrap().pop_front() else {
+        panic!("no question");
+    };
+    assert_eq!(user.slot(), slot);
+    let refusal = mail(&world, Body::NotOwner { slot, conversation: None });
+    world.input(0, Input::Mail { from: ShardId(1), mail: refusal });
+    world.run();
+    assert_eq!(world.clients[0].rejected, [(to_bob, RejectCode::NotOwner)]);
+    assert_eq!(world.clients[0].retries, [(RejectCode::NotOwner, Some(1_000))]);
+    world.hold_mail = false;
+    world.send_id(0, &bob, to_bob, "hello");
+    world.settle();
+    assert!([to_bob, to_carl].iter().all(|id| world.clients[0].accepted.contains_key(id)));
+    assert_eq!((world.clients[1].applied.len(), world.clients[2].applied.len()), (1, 1));
 }
