@@ -103,3 +103,6 @@ impl<T> IndexMut<u32> for Arena<T> {
         &mut self.slab[index as usize]
     }
 }
+
+#[cfg(test)]
+mod tests;

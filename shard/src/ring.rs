@@ -81,3 +81,6 @@ impl<T> Ring<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

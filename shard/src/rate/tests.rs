@@ -27,3 +27,14 @@ fn a_refusal_costs_nothing() {
     }
     assert!(bucket.take(Mono(1_000_000_000), every, 1).is_ok());
 }
+
+/// Proves: G-LIMIT-3 (a bucket that was used is as new when its time has come, and one of no tokens gives none)
+/// Seen to fail when: `is_full` waits longer.
+#[test]
+fn a_bucket_is_full_when_what_was_taken_is_back() {
+    let mut bucket = Bucket::default();
+    let every = interval(Duration::from_secs(1), 20);
+    assert!(bucket.take(Mono(0), every, 100).is_ok());
+    assert!(!bucket.is_full(Mono(49_999_999)) && bucket.is_full(Mono(50_000_000)));
+    assert!(Bucket::default().take(Mono(0), interval(Duration::from_secs(1), 0), 0).is_err());
+}
