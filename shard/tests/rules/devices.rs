@@ -134,6 +134,33 @@ fn an_own_copy_comes_inside_its_answer_or_in_its_place_later() {
     assert_eq!(world.clients[0].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4, 5, 6]);
 }
 
+/// Proves: G-DEVICE-2 (an own copy comes inside its answer also where another device is behind, in rows that memory does not hold)
+/// Seen to fail when: `answer_own` takes a copy for the next one only if memory holds the whole inbox.
+#[test]
+fn an_own_copy_comes_inside_its_answer_although_another_device_is_behind() {
+    let (mut world, alice, bob) = pair(2, 0, 1);
+    let tablet = world.online(&alice, "tablet");
+    world.disconnect(tablet);
+    for number in 0..3 {
+        world.send(1, &alice, &format!("{number}"));
+        world.settle();
+    }
+    world.crash();
+    world.connect(0);
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.rows(&alice), 3, "they are kept for the tablet");
+    let id = world.send(0, &bob, "mine");
+    world.settle();
+    assert!(world.clients[0].accepted[&id].offset.is_some());
+    world.connect(tablet);
+    world.settle();
+    for client in [0, tablet] {
+        assert_eq!(world.clients[client].sequences(&conversation(&alice, &bob)), [1, 2, 3, 4]);
+    }
+    assert_eq!(world.rows(&alice), 0);
+}
+
 /// Proves: G-RESUME-1 (a device that missed Accepted gets the copy at resume)
 /// Seen to fail when: `answer_own` moves the cursor.
 #[test]
