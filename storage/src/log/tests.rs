@@ -23,6 +23,7 @@ fn what_gathers_while_a_write_is_in_flight_is_in_the_next_record() {
     let mut log = provided(Padding::Eight);
     let first = log.append(&samples());
     let write = log.seal().unwrap();
+    assert_eq!((write.through(), log.last_ticket()), (first, first));
     let second = log.append(&[op(1)]);
     let third = log.append(&[op(2)]);
     assert_eq!((first, second, third), (Ticket(1), Ticket(2), Ticket(3)));
@@ -38,6 +39,34 @@ fn what_gathers_while_a_write_is_in_flight_is_in_the_next_record() {
     assert_eq!(durable.record.ops().unwrap(), [op(1), op(2)]);
     assert!(log.is_idle());
     assert_eq!(log.waiting_bytes(), 0);
+}
+
+/// What a log says of itself is what its driver waits for: at a stop, and before it looks for the next record.
+/// Seen to fail when: `is_idle`, `has_gathered` or `waiting_bytes` leaves out the open record, the full ones, or the one in
+/// flight.
+#[test]
+fn a_log_is_idle_when_nothing_waits_and_nothing_is_in_flight() {
+    let mut log = provided(Padding::Eight);
+    let says = |log: &RecordLog| (log.has_gathered(), log.is_in_flight(), log.is_idle(), log.is_stalled());
+    assert_eq!((says(&log), log.waiting_bytes()), ((false, false, true, false), 0));
+    log.append(&[op(5000)]);
+    assert_eq!(says(&log), (true, false, false, false), "in the open record");
+    let one = log.waiting_bytes();
+    assert!((5000..5100).contains(&one), "{one} bytes");
+    let write = log.seal().unwrap();
+    assert_eq!((says(&log), log.waiting_bytes()), ((false, true, false, false), 0), "in flight alone");
+    log.append(&[op(5000)]);
+    log.append(&[op(5000)]);
+    assert_eq!((says(&log), log.waiting_bytes()), ((true, true, false, false), 2 * one), "a full one");
+    log.written(write);
+    let write = log.seal().unwrap();
+    assert_eq!((says(&log), log.waiting_bytes()), ((true, true, false, false), one));
+    log.written(write);
+    assert_eq!(says(&log), (true, false, false, false));
+    let write = log.seal().unwrap();
+    log.written(write);
+    assert_eq!((says(&log), log.waiting_bytes()), ((false, false, true, false), 0));
+    assert_eq!(log.last_ticket(), Ticket(3));
 }
 
 /// Seen to fail when: a full record is not closed in front of the batch that does not fit.
@@ -68,10 +97,11 @@ fn a_batch_is_never_torn_over_two_records() {
     assert_eq!(log.waiting_bytes(), 0);
 }
 
-/// Seen to fail when: `make_room` begins a segment that is not free.
+/// Seen to fail when: `make_room` begins a segment that is not free; or only a log that must begin one counts as stalled.
 #[test]
 fn without_a_free_segment_records_wait() {
     let mut log = RecordLog::new(small_config(Padding::Block), LogPosition::default());
+    assert!(!log.is_stalled(), "nothing waits");
     let ticket = log.append(&[op(1)]);
     assert!(log.seal().is_none());
     assert!(log.is_stalled());
@@ -81,7 +111,22 @@ fn without_a_free_segment_records_wait() {
     assert!(!log.is_stalled());
     let write = log.seal().unwrap();
     assert_eq!(log.written(write).through, ticket);
-    assert_ne!(log.needs_segment().unwrap().id, segment.id, "the next one is asked for ahead of need");
+    let next = log.needs_segment().unwrap();
+    assert_ne!(next.id, segment.id, "the next one is asked for ahead of need");
+    let mut records = 1;
+    let ticket = loop {
+        let ticket = log.append(&[op(3000)]);
+        let Some(write) = log.seal() else { break ticket };
+        assert!(!log.is_stalled());
+        log.written(write);
+        records += 1;
+    };
+    assert!(log.is_stalled() && records > 3, "the segment is full, with {records} records");
+    log.provide(next);
+    assert!(!log.is_stalled());
+    let write = log.seal().unwrap();
+    assert_eq!((write.segment(), write.offset()), (next.id, 0));
+    assert_eq!(log.written(write).through, ticket);
 }
 
 /// Proves: G-CRASH-1 (a stop at any point is survived): a segment is written again only when the tables hold it.
@@ -151,6 +196,47 @@ fn a_reused_buffer_brings_nothing_along() {
     }
 }
 
+/// Seen to fail when: `append` closes a record that is exactly full, and in front of it one without operations.
+#[test]
+fn a_batch_as_large_as_a_record_is_one_record() {
+    let mut log = provided(Padding::Eight);
+    let max = small_config(Padding::Eight).record_bytes_max;
+    let around = {
+        log.append(&[op(8000)]);
+        log.waiting_bytes() - 8000
+    };
+    let write = log.seal().unwrap();
+    log.written(write);
+    for _ in 0..2 {
+        log.append(&[op(max - around)]);
+        assert_eq!(log.waiting_bytes(), max);
+        let write = log.seal().unwrap();
+        let durable = log.written(write);
+        assert_eq!((durable.record.body().len(), durable.record.ops().unwrap().len()), (max, 1));
+        assert!(log.is_idle());
+        while let Some(segment) = log.needs_segment() {
+            log.provide(segment);
+        }
+    }
+}
+
+/// What is kept for the next record has a bound, in number and in size.
+/// Seen to fail when: `reuse` keeps nothing; keeps every buffer; or keeps large ones.
+#[test]
+fn few_and_small_buffers_are_kept_for_reuse() {
+    let mut log = provided(Padding::Eight);
+    log.reuse(Vec::with_capacity(SPARE_BUFFER_BYTES_MAX + 1));
+    assert_eq!(log.buffers.len(), 0, "a large one is not kept");
+    for count in 1..=SPARE_BUFFERS_MAX + 5 {
+        log.reuse(Vec::with_capacity(SPARE_BUFFER_BYTES_MAX));
+        assert_eq!(log.buffers.len(), count.min(SPARE_BUFFERS_MAX));
+    }
+    log.append(&[op(1)]);
+    let write = log.seal().unwrap();
+    log.written(write);
+    assert_eq!(log.buffers.len(), SPARE_BUFFERS_MAX - 1, "the next record gathers in one of them");
+}
+
 #[test]
 #[should_panic(expected = "an append without operations")]
 fn an_empty_append_is_a_bug() {
@@ -161,6 +247,22 @@ fn an_empty_append_is_a_bug() {
 #[should_panic(expected = "does not fit into a record")]
 fn a_batch_larger_than_a_record_is_a_bug() {
     provided(Padding::Eight).append(&[op(9000)]);
+}
+
+/// Seen to fail when: `check` looks at nothing.
+#[test]
+#[should_panic(expected = "a record needs 12288")]
+fn segments_that_cannot_hold_a_record_are_a_bug() {
+    let config = LogConfig { segment_bytes: 8192, record_bytes_max: 8000, ..small_config(Padding::Block) };
+    RecordLog::new(config, LogPosition::default());
+}
+
+/// Seen to fail when: `check` looks at nothing.
+#[test]
+#[should_panic(expected = "not of blocks")]
+fn segments_that_end_inside_a_block_are_a_bug() {
+    let config = LogConfig { segment_bytes: (32 << 10) + 8, ..small_config(Padding::Block) };
+    RecordLog::new(config, LogPosition::default());
 }
 
 /// Seen to fail when: `MemoryLog::create` overwrites.

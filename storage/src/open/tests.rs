@@ -307,9 +307,11 @@ fn what_is_open_shows_no_payload() {
     let durable = opened.cores[0].log.written(write);
     let shown = format!("{shown}{durable:?}");
     opened.cores[0].engine.absorb(durable.record).unwrap();
-    let shown = format!("{shown}{:?}", opened.cores[0]);
+    let shown = format!("{shown}{:?}{:?}", opened.cores[0], opened.cores[0].engine);
     assert!(!shown.contains("222, 222") && !shown.contains("\\xde"), "{shown}");
-    assert!(shown.contains("RecordBuilder { ops: 1"), "{shown}");
+    let facts =
+        ["RecordBuilder { ops: 1", "DurableRecord { head: RecordHead", "OpenedCore { report:", "rows: 5"];
+    assert!(facts.iter().all(|fact| shown.contains(fact)), "{shown}");
 }
 
 /// Proves: G-META-1 (one process, one format, one boot number): a directory has one user.

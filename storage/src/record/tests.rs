@@ -79,6 +79,25 @@ fn a_record_of_another_key_is_not_readable() {
     assert_ne!(KEY.of_core(0), KEY.of_core(1));
 }
 
+/// Proves: G-LOG-1 (a torn tail is told from damage): what no writer pads like that is no record, whatever its checksum says.
+/// Seen to fail when: either of the two conditions on a record's padding is enough (`&&` in `RecordHead::read`).
+#[test]
+fn a_head_whose_lengths_contradict_each_other_starts_no_record() {
+    let record = sample_record();
+    let total = record.head().total_bytes;
+    let read = |total: usize| {
+        let mut bytes = record.as_bytes().to_vec();
+        bytes[8..12].copy_from_slice(&length_u32(total).to_be_bytes());
+        RecordHead::read(&bytes).map(|head| head.total_bytes)
+    };
+    let smallest = RECORD_HEAD_BYTES + record.head().body_bytes;
+    assert_eq!(read(total), Ok(total));
+    assert_eq!(read(total + 4088), Ok(total + 4088), "less than a block behind the body");
+    for wrong in [0, smallest - 8, total - 8, total + 1, total + 4, total + 4096, total + (1 << 20)] {
+        assert_eq!(read(wrong), Err(RecordError::Length), "{wrong} bytes, of {total}");
+    }
+}
+
 /// Seen to fail when: `each_op` does not count.
 #[test]
 fn another_count_of_operations_is_refused() {
@@ -87,6 +106,37 @@ fn another_count_of_operations_is_refused() {
     builder.ops = 2;
     let record = builder.seal(KEY, Padding::Eight, Mark::default(), Generation(1));
     assert_eq!(record.ops(), Err(DecodeError::Count { expected: 2, found: 1 }));
+}
+
+/// Seen to fail when: the tenth group of a varint may hold more than the bit that is left.
+#[test]
+fn a_number_of_64_bits_ends_with_its_last_bit() {
+    let read = |last: &[u8]| {
+        let bytes: Vec<u8> = [0xff; 9].iter().chain(last).copied().collect();
+        Reader::new(&bytes).varint()
+    };
+    assert_eq!(read(&[1]), Ok(u64::MAX));
+    for last in [&[0][..], &[2], &[3], &[0x7f], &[0x81, 0], &[0x80, 1]] {
+        assert_eq!(read(last), Err(DecodeError::Varint), "{last:?}");
+    }
+    assert_eq!(read(&[]), Err(DecodeError::Truncated));
+}
+
+/// Proves: G-LIMIT-4 (no memory is taken on a stranger's word): an id in a record has a byte, and no more than any id may have.
+/// Seen to fail when: `Reader::text` refuses neither; or takes one byte more, or one less.
+#[test]
+fn the_text_of_an_id_is_neither_empty_nor_longer_than_any() {
+    let read = |length: usize| {
+        let mut bytes = Vec::new();
+        crate::codec::put_bytes(&mut bytes, &vec![b'a'; length]);
+        Reader::new(&bytes).text().map(<[u8]>::len)
+    };
+    for length in [1, 64, 130, 131] {
+        assert_eq!(read(length), Ok(length));
+    }
+    for length in [0, 132, 500] {
+        assert_eq!(read(length), Err(DecodeError::Range { value: crate::codec::wide(length) }));
+    }
 }
 
 /// Bytes that are often the groups of a varint, and often at its edges.
