@@ -59,3 +59,40 @@ fn a_flush_covers_what_was_absorbed() {
     assert_eq!(engine.tables().keys(Table::Users).len(), 1);
     assert!(engine.take_spent().is_some() && engine.take_spent().is_some() && engine.take_spent().is_none());
 }
+
+/// Seen to fail when: rows, bytes, memory, counters or the mark of what waits are given as none.
+#[test]
+fn an_engine_says_what_waits_for_its_tables() {
+    let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
+    let idle = engine.memory_bytes();
+    assert_eq!((engine.mark(), engine.merged_rows(), engine.merged_bytes()), (Mark::default(), 0, 0));
+    let first = record(Mark::default());
+    let (after, bytes) = (first.head().mark(), first.as_bytes().len());
+    engine.absorb(first).unwrap();
+    assert_eq!((engine.mark(), engine.merged_rows()), (after, 2));
+    assert!(engine.merged_bytes() > bytes, "{} bytes", engine.merged_bytes());
+    assert!(engine.memory_bytes() > idle + crate::codec::wide(bytes), "{} bytes", engine.memory_bytes());
+    assert_eq!((engine.counters().records, engine.counters().fills), (1, 0));
+    engine.fill().unwrap();
+    assert_eq!((engine.mark(), engine.merged_rows(), engine.merged_bytes()), (after, 0, 0));
+    assert_eq!((engine.counters().records, engine.counters().fills), (1, 1));
+}
+
+/// What is held between two fills has a bound, whoever asks for a fill.
+/// Seen to fail when: `MERGE_BYTES_MAX` is 0.
+#[test]
+fn a_batch_is_written_when_much_is_held() {
+    let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
+    let conversation = iris_protocol::ConversationId::direct(&user(1), &user(2));
+    let message = crate::testing::envelope(&conversation, 1, &[7; 60_000]);
+    let ops: Vec<Op> = (0..60).map(|_| crate::testing::accept(&message)).collect();
+    let mut records = 0;
+    while engine.counters().fills == 0 {
+        let held = engine.merged_bytes();
+        assert!(held < MERGE_BYTES_MAX && records < 100, "{held} bytes of {records} records are held");
+        engine.absorb(RecordBuilder::record(&ops, KEY, engine.mark(), Generation(1))).unwrap();
+        records += 1;
+    }
+    assert_eq!((engine.merged_bytes(), engine.tables().applied()), (0, engine.mark()));
+    assert_eq!(records, MERGE_BYTES_MAX.div_ceil(60 * 60_000), "not earlier");
+}

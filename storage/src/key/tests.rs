@@ -21,6 +21,14 @@ fn slots_of_bytes_are_the_slots_of_ids() {
     }
 }
 
+/// Seen to fail when: a range holds its end.
+#[test]
+fn a_slots_range_ends_before_the_next_slot() {
+    let floor = |number| Key::Floor { slot: Slot::new(number).unwrap() }.to_vec();
+    let range = KeyRange::slot(Slot::new(7).unwrap());
+    assert_eq!([6, 7, 8].map(|number| range.contains(&floor(number))), [false, true, false]);
+}
+
 /// Seen to fail when: an integer is written little-endian, or an id without its end.
 #[test]
 fn the_bytes_of_keys_stay() {

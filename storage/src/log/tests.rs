@@ -225,10 +225,10 @@ fn a_batch_as_large_as_a_record_is_one_record() {
 #[test]
 fn few_and_small_buffers_are_kept_for_reuse() {
     let mut log = provided(Padding::Eight);
-    log.reuse(Vec::with_capacity(SPARE_BUFFER_BYTES_MAX + 1));
+    log.reuse(Vec::with_capacity((1 << 20) + 1));
     assert_eq!(log.buffers.len(), 0, "a large one is not kept");
     for count in 1..=SPARE_BUFFERS_MAX + 5 {
-        log.reuse(Vec::with_capacity(SPARE_BUFFER_BYTES_MAX));
+        log.reuse(Vec::with_capacity(1 << 20));
         assert_eq!(log.buffers.len(), count.min(SPARE_BUFFERS_MAX));
     }
     log.append(&[op(1)]);
@@ -274,4 +274,7 @@ fn a_disk_in_memory_makes_a_segment_once() {
     disk.fail_writes_after(Some(0));
     assert!(disk.create(SegmentId(2), 8192).is_err());
     assert_eq!(disk.list().unwrap(), [SegmentId(1)]);
+    let mut shared = crate::segment::SharedLog::new(disk.clone());
+    assert!(disk.sync(SegmentId(1)).is_ok() && shared.sync(SegmentId(1)).is_ok());
+    assert!(disk.sync(SegmentId(2)).is_err() && shared.sync(SegmentId(2)).is_err(), "it is not there");
 }

@@ -97,6 +97,68 @@ fn f_41_another_format_version_is_refused() {
     assert!(MetaFile::read(&folder.path().join("nothing here")).unwrap().is_none());
 }
 
+/// Proves: G-META-1 (one process, one format, one boot number): what cannot be read is not taken for missing.
+/// Seen to fail when: every error counts as a missing file.
+#[test]
+fn a_meta_that_cannot_be_read_is_not_missing() {
+    let (folder, path, _) = written();
+    fs::remove_file(&path).unwrap();
+    assert!(MetaFile::read(folder.path()).unwrap().is_none());
+    fs::create_dir(&path).unwrap();
+    let error = MetaFile::read(folder.path()).expect_err("a folder in its place");
+    assert!(matches!(error, MetaError::Io { what: "read", .. }), "{error}");
+    assert!(error.to_string().contains(META_FILE), "{error}");
+}
+
+/// Proves: G-META-1 (one process, one format, one boot number): a number of shards that no server has, or whose logs nothing
+/// vouches for, is damage, whatever the checksum says.
+/// Seen to fail when: a bound or the number of vouched is not compared; the limit is refused, with those above it or alone.
+#[test]
+fn a_meta_of_no_possible_number_of_shards_is_refused() {
+    let (folder, _, mut file) = written();
+    let mut read = |shards: u16, vouched: usize| {
+        file.change(|meta| {
+            meta.shards = shards;
+            meta.vouched = vec![Vouch::default(); vouched];
+        })
+        .unwrap();
+        MetaFile::read(folder.path()).map(|read| read.unwrap().meta().shards)
+    };
+    let max = iris_protocol::limits::SHARDS_MAX;
+    for (shards, vouched) in [(1, 1), (1, 3), (max, usize::from(max))] {
+        assert_eq!(read(shards, vouched).unwrap(), shards);
+    }
+    let many = usize::from(max) + 1;
+    for (shards, vouched) in [(0, 0), (0, 2), (max + 1, many), (max + 1, 1), (3, 2), (1, 0)] {
+        let error = read(shards, vouched).expect_err("not a number of shards");
+        assert!(matches!(error, MetaError::Damaged { .. }), "{shards} of {vouched}: {error}");
+    }
+}
+
+/// Proves: G-LIMIT-5 (a full disk refuses instead of failing): a lack of room is told from every other error.
+/// Seen to fail when: every error counts as one, none, or every other.
+#[test]
+fn a_full_disk_is_told_from_other_errors() {
+    let failed =
+        |kind: io::ErrorKind| MetaError::Io { what: "write", path: "META".into(), source: kind.into() };
+    assert!(failed(io::ErrorKind::StorageFull).is_disk_full());
+    assert!(!failed(io::ErrorKind::PermissionDenied).is_disk_full());
+    assert!(!MetaError::GenerationsUsed { max: 1 }.is_disk_full());
+}
+
+/// Seen to fail when: what is put into a memory is not there for the next process.
+#[test]
+fn a_meta_in_memory_outlives_its_process() {
+    let store = SharedMeta::default();
+    assert!(Meta::read(&mut store.clone()).unwrap().is_none());
+    MetaFile::new(Box::new(store.clone()), meta()).store_clock(Wall(500)).unwrap();
+    let read = Meta::read(&mut store.clone()).unwrap().unwrap();
+    assert_eq!(read, Meta { clock: Wall(500), ..meta() });
+    assert_eq!(store.path(), PathBuf::from(META_FILE));
+    let (folder, _, file) = written();
+    assert_eq!(file.directory(), folder.path());
+}
+
 /// Proves: G-META-1 (one process, one format, one boot number): a stop while it is written leaves the old one.
 /// Seen to fail when: the file is overwritten in place.
 #[test]

@@ -290,6 +290,58 @@ fn a_move_carries_the_outbox() {
     assert_eq!(opened.meta.meta().vouched.len(), 5);
 }
 
+/// Proves: G-MOVE-1 (a change of the core count loses nothing): what an attempt or another move left at the target neither
+/// stays nor stands for the slot's rows, and floors never fall.
+/// Seen to fail when: a mark of another move counts; rows that were left stay; a floor is replaced.
+#[test]
+fn what_was_left_at_the_target_of_a_move_neither_stays_nor_stands_for_its_rows() {
+    use crate::key::Key;
+    use crate::row::FloorRow;
+    use crate::tables::{ChangeList, Table};
+    let mut site = Site::new(2);
+    let mut opened = site.open().unwrap();
+    site.serve(&mut opened, 300);
+    drop(opened);
+    site.disk.power_cut();
+    drop(site.open().unwrap());
+    let taken = |slot: &Slot| owner(*slot, 2) != owner(*slot, 3) && owner(*slot, 3) < 2;
+    let floor = FloorRow { first_day: 30_000, highest: Wall(u64::MAX >> 1) };
+    let inbox: Vec<_> = site.model.rows.keys().filter(|(table, _)| *table == Table::Inbox).cloned().collect();
+    let mut left_rows = 0;
+    for slot in (0..1024).filter_map(Slot::new).filter(taken) {
+        let mut left = ChangeList::default();
+        left.put(Table::Facts, format!("moved:{}", slot.number()).as_bytes(), &[0, 0, 0, 77]);
+        let gone = Key::Inbox { slot, user: b"gone", offset: iris_protocol::Offset(1) };
+        left.put(Table::Inbox, &gone.to_vec(), b"of a user who has left");
+        left.put(Table::Sequence, &Key::Sequence { slot, conversation: b"d:a:b" }.to_vec(), &[9]);
+        for (table, key) in inbox.iter().filter(|(_, key)| key.starts_with(&slot.number().to_be_bytes())) {
+            left.put(*table, key, b"half of a row");
+            left_rows += 1;
+        }
+        let key = Key::Floor { slot }.to_vec();
+        let known = site.model.rows.get(&(Table::Floor, key.clone())).cloned();
+        left.put(Table::Floor, &key, &floor.to_value());
+        if let Some(known) = known {
+            let both = FloorRow::from_value(&known).unwrap().max(floor);
+            site.model.rows.insert((Table::Floor, key), both.to_value().to_vec());
+        } else {
+            // Only what the source has is merged; what is left of a slot without rows is no harm.
+            site.model.rows.insert((Table::Floor, key), floor.to_value().to_vec());
+        }
+        let (tables, _) = &site.disk.cores[&owner(slot, 3)];
+        tables.with(|tables| {
+            let mark = tables.applied();
+            tables.apply(&left, mark).unwrap();
+            tables.flush().unwrap();
+        });
+    }
+    assert!(left_rows > 0, "no slot of a user with an inbox moves");
+    site.request.shards = 3;
+    drop(site.open().unwrap());
+    site.disk.power_cut();
+    site.check(3);
+}
+
 /// Proves: G-PRIVACY-1 (payloads and tokens are not logged): what is open can be shown without a payload.
 /// Seen to fail when: `RecordBuilder` derives `Debug`.
 #[test]
@@ -469,8 +521,20 @@ fn f_43_the_clock_follows_the_hosts_by_seven_days_at_most() {
     assert!(matches!(error, OpenError::ClockJump { days: 8 }), "{error}");
     site.request.accept_clock = true;
     assert_eq!(site.open().unwrap().clock, Wall(115 * DAY));
-    site.request.shards = 0;
-    assert!(matches!(site.open().err(), Some(OpenError::Shards { shards: 0 })));
+}
+
+/// Seen to fail when: the limit is refused, with those above it or alone.
+#[test]
+fn a_number_of_shards_that_no_server_has_is_refused() {
+    let mut site = Site::new(1);
+    for shards in [0, SHARDS_MAX + 1, SHARDS_MAX + 2, u16::MAX] {
+        site.request.shards = shards;
+        let error = site.open().expect_err("not a number of shards");
+        assert!(matches!(error, OpenError::Shards { shards: found } if found == shards), "{error}");
+    }
+    assert_eq!(site.disk.cores.len(), 0, "nothing was made");
+    site.request.shards = SHARDS_MAX;
+    assert_eq!(site.open().unwrap().cores.len(), usize::from(SHARDS_MAX));
 }
 
 /// Proves: G-LOG-1 (a torn tail is told from damage): each core's log must reach what META vouches for.
@@ -501,6 +565,15 @@ fn a_log_that_lost_its_last_segment_is_refused() {
     site.disk.cores.insert(0, (zero.0, one.1));
     site.disk.cores.insert(1, (one.0, zero.1));
     assert!(matches!(site.open().err(), Some(OpenError::Recovery { .. })));
+}
+
+/// Seen to fail when: a core is given another folder than the one that it has on the disks of older servers.
+#[test]
+fn the_folders_of_a_core_stay() {
+    let folders =
+        |core| [core_folder, log_folder, tables_folder].map(|folder| folder(Path::new("/data"), core));
+    assert_eq!(folders(3), ["/data/core-03", "/data/core-03/log", "/data/core-03/tables"].map(PathBuf::from));
+    assert_eq!(folders(63)[0], PathBuf::from("/data/core-63"));
 }
 
 /// Seen to fail when: slots are dealt out in another way than `slot % shards`.

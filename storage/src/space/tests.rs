@@ -34,10 +34,29 @@ fn the_ballast_is_made_of_blocks_and_can_be_dropped() {
     assert!(space.drop_ballast().unwrap());
     assert!(!folder.path().join(BALLAST_FILE).exists());
     assert!(!space.is_full().unwrap());
+    assert!(space.total_bytes().unwrap() >= space.free_bytes().unwrap().max(5 << 20));
     let mut full = Space::new(
         folder.path(),
         SpaceConfig { free_bytes_min: 1 << 62, free_bytes_resume: 1 << 62, ..config() },
     );
     assert!(full.is_full().unwrap());
     assert!(!full.make_ballast().unwrap(), "no ballast on a full disk");
+}
+
+/// Proves: G-LIMIT-5 (a full disk refuses instead of failing): the ballast has the size that is configured, and one that cannot
+/// be removed is an error.
+/// Seen to fail when: a ballast of another size counts as the one asked for; or every error as a ballast that is not there.
+#[test]
+fn a_ballast_of_another_size_is_made_anew_and_one_that_cannot_go_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(BALLAST_FILE);
+    for megabytes in [5, 6, 2, 2] {
+        let mut space = Space::new(folder.path(), SpaceConfig { ballast_bytes: megabytes << 20, ..config() });
+        assert!(space.make_ballast().unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().len(), megabytes << 20);
+    }
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = Space::new(folder.path(), config()).drop_ballast().expect_err("a folder in its place");
+    assert_ne!(error.kind(), io::ErrorKind::NotFound);
 }

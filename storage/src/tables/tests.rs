@@ -39,6 +39,33 @@ impl Host for MemoryHost {
     }
 }
 
+/// Tables in memory that a simulated host keeps.
+struct SharedHost;
+
+impl Host for SharedHost {
+    type Tables = SharedTables<MemoryTables>;
+
+    fn new() -> Self {
+        Self
+    }
+
+    fn open(&mut self) -> Self::Tables {
+        SharedTables::new(MemoryTables::new())
+    }
+
+    /// What is there is what the other hand sees.
+    fn kill(&mut self, tables: Self::Tables) -> Self::Tables {
+        let kept = tables.clone();
+        drop(tables);
+        kept.with(MemoryTables::power_cut);
+        kept
+    }
+
+    fn damage(&mut self, tables: &mut Self::Tables, table: Table, key: &[u8]) {
+        assert!(tables.with(|tables| tables.flip_bit(table, key, 3)), "no such row");
+    }
+}
+
 fn mark(number: u64) -> Mark {
     Mark { number: RecordNumber(number), checksum: Checksum(number * 7), generation: Generation(1) }
 }
@@ -223,6 +250,7 @@ macro_rules! suite {
 }
 
 suite!(memory, MemoryHost);
+suite!(shared, SharedHost);
 #[cfg(feature = "rocks")]
 suite!(rocks, super::rocks_host::RocksHost);
 
@@ -250,6 +278,64 @@ fn a_value_under_another_key_is_damage() {
     }
 }
 
+/// Seen to fail when: a mark is written as nothing, or read as none.
+#[test]
+fn the_bytes_of_a_mark_stay() {
+    let mark =
+        Mark { number: RecordNumber(0x0102), checksum: Checksum(0xabcd), generation: Generation(0x0304) };
+    let value = mark_value(mark);
+    assert_eq!(hex(&value), "0000000000000102000000000000abcd00000304");
+    assert_eq!(value::mark_from_value(&value), Ok(mark));
+    assert!(value::mark_from_value(&value[..19]).is_err());
+    assert!(value::mark_from_value(&[value, vec![0]].concat()).is_err());
+    let mut tables = MemoryTables::new();
+    tables.apply(&ChangeList::default(), mark).unwrap();
+    assert_eq!(get(&tables, Table::Facts, value::MARK_KEY), Some(mark_value(mark)), "a row like any other");
+}
+
+/// A move writes a batch when it is large, and begins the next one empty.
+/// Seen to fail when: a list counts nothing, or keeps what was cleared.
+#[test]
+fn a_list_counts_its_bytes_until_it_is_cleared() {
+    let mut list = ChangeList::default();
+    for round in 0..2 {
+        assert_eq!(list.bytes(), 0);
+        list.put(Table::Users, b"key", b"value");
+        list.delete(Table::Users, b"other");
+        list.delete_range(Table::Users, b"a", b"bc");
+        assert_eq!(list.bytes(), 3 + 5 + 5 + 1 + 2);
+        let mut visited = 0;
+        list.visit(&mut |_| visited += 1);
+        assert_eq!(visited, 3, "round {round}");
+        list.clear();
+        list.visit(&mut |change| panic!("{change:?} is left"));
+    }
+    assert_eq!(MemoryTables::new().memory_bytes(), 0, "tables that are memory themselves");
+}
+
+/// Seen to fail when: the bit is taken in another byte, or at another place in its byte.
+#[test]
+fn a_flipped_bit_is_the_one_that_was_named() {
+    let mut tables = MemoryTables::new();
+    let mut batch = ChangeList::default();
+    batch.put(Table::Users, b"key", b"ab");
+    tables.apply(&batch, mark(1)).unwrap();
+    // Two bytes, and four of checksum.
+    for bit in 0..48 {
+        assert!(tables.flip_bit(Table::Users, b"key", bit));
+        assert!(tables.get(Table::Users, b"key", &mut Vec::new()).is_err(), "bit {bit}");
+        for other in (0..48).filter(|other| *other != bit) {
+            assert!(tables.flip_bit(Table::Users, b"key", other));
+            assert!(tables.get(Table::Users, b"key", &mut Vec::new()).is_err(), "bits {bit} and {other}");
+            assert!(tables.flip_bit(Table::Users, b"key", other));
+        }
+        assert!(tables.flip_bit(Table::Users, b"key", bit));
+        assert_eq!(get(&tables, Table::Users, b"key"), Some(b"ab".to_vec()));
+    }
+    assert!(!tables.flip_bit(Table::Users, b"key", 48));
+    assert!(!tables.flip_bit(Table::Users, b"other", 0));
+}
+
 /// Proves: G-LOG-2 (a failed write ends the process): faults are reported as what they are, and a batch that failed
 /// changed nothing.
 /// Seen to fail when: `apply` changes rows before it fails.
@@ -271,6 +357,8 @@ fn injected_faults_are_errors_and_change_nothing() {
     assert_eq!(get(&tables, Table::Users, b"key"), Some(b"value".to_vec()));
     tables.faults.background_error = Some("compaction".into());
     assert!(matches!(tables.check_background_errors(), Err(TableError::Background { .. })));
+    let shared = SharedTables::new(tables.clone());
+    assert_eq!(shared.check_background_errors(), tables.check_background_errors(), "by another hand, too");
     tables.power_cut();
     assert_eq!(dump(&tables).rows.len(), 0);
 }
