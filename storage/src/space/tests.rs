@@ -44,10 +44,11 @@ fn the_ballast_is_made_of_blocks_and_can_be_dropped() {
 }
 
 /// Proves: G-LIMIT-5 (a full disk refuses instead of failing): the ballast has the size that is configured, and one that cannot
-/// be removed is an error.
-/// Seen to fail when: a ballast of another size counts as the one asked for; or every error as a ballast that is not there.
+/// be made or removed is an error.
+/// Seen to fail when: a ballast of another size counts as the one asked for; every error of a removal as a ballast that is not
+/// there; or every error of its making as a lack of room.
 #[test]
-fn a_ballast_of_another_size_is_made_anew_and_one_that_cannot_go_is_an_error() {
+fn a_ballast_of_another_size_is_made_anew_and_one_that_cannot_be_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(BALLAST_FILE);
     for megabytes in [5, 6, 2, 2] {
@@ -59,4 +60,9 @@ fn a_ballast_of_another_size_is_made_anew_and_one_that_cannot_go_is_an_error() {
     fs::create_dir(&path).unwrap();
     let error = Space::new(folder.path(), config()).drop_ballast().expect_err("a folder in its place");
     assert_ne!(error.kind(), io::ErrorKind::NotFound);
+    // A file without blocks: that it cannot be filled is no lack of room.
+    fs::remove_dir(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+    let error = Space::new(folder.path(), config()).make_ballast().expect_err("nothing to fill");
+    assert_ne!(error.kind(), io::ErrorKind::StorageFull);
 }
