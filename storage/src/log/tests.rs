@@ -257,6 +257,14 @@ fn segments_that_cannot_hold_a_record_are_a_bug() {
     RecordLog::new(config, LogPosition::default());
 }
 
+/// Seen to fail when: `new` takes any position.
+#[test]
+#[should_panic(expected = "log of a later generation")]
+fn going_on_behind_a_later_generation_is_a_bug() {
+    let later = Mark { generation: Generation(2), ..Mark::default() };
+    RecordLog::new(small_config(Padding::Block), LogPosition { last: later, ..LogPosition::default() });
+}
+
 /// Seen to fail when: `check` looks at nothing.
 #[test]
 #[should_panic(expected = "not of blocks")]

@@ -379,6 +379,37 @@ fn a_first_record_without_its_head_behind_a_damaged_one_refuses() {
     assert!(checked > 0, "no segment began with the last record");
 }
 
+/// Proves: G-LOG-1 (a torn tail is told from damage): nor is it a torn beginning if it has the next number, and another predecessor.
+/// Seen to fail when: `is_torn_beginning` is content with either of the two.
+#[test]
+fn a_first_record_without_its_head_of_another_history_refuses() {
+    let write = |other: Option<usize>| {
+        let mut writer = Writer::empty(Padding::Block);
+        let mut places = Vec::new();
+        while places.last().is_none_or(|place: &Place| place.segment == SegmentId(0)) {
+            let offset = Offset(if other == Some(places.len()) { 8 } else { 7 });
+            places.push(writer.write(&[Op::Remove { user: user(1), offsets: vec![offset; 3000] }]).1);
+        }
+        (writer.disk, places)
+    };
+    let (own, places) = write(None);
+    let [.., _, begun] = places.as_slice() else { unreachable!() };
+    let (fork, others) = write(Some(places.len() - 2));
+    assert_eq!(others, places, "they differ in the last record of the first segment alone");
+    let (from, to) = (begun.offset + SEGMENT_HEAD_BYTES, begun.offset + begun.bytes);
+    for (first, is_own) in [(&own, true), (&fork, false)] {
+        let mut disk = own.clone();
+        let segment = disk.bytes_mut(begun.segment).unwrap();
+        segment[..SEGMENT_HEAD_BYTES].fill(0);
+        segment[from..to].copy_from_slice(&first.bytes(begun.segment).unwrap()[from..to]);
+        let outcome = recovered(&mut disk, &plan(Padding::Block, Mark::default()));
+        match outcome.map(|found| found.records.len()) {
+            Ok(records) => assert!(is_own && records == places.len() - 1, "{records} records"),
+            Err(error) => assert!(!is_own && is_refusal(&error), "{error}"),
+        }
+    }
+}
+
 /// Seen to fail when: sequences are not compared.
 #[test]
 fn a_segment_that_was_copied_in_refuses() {

@@ -66,3 +66,10 @@ fn a_ballast_of_another_size_is_made_anew_and_one_that_cannot_be_is_an_error() {
     let error = Space::new(folder.path(), config()).make_ballast().expect_err("nothing to fill");
     assert_ne!(error.kind(), io::ErrorKind::StorageFull);
 }
+
+/// Seen to fail when: `new` takes any configuration.
+#[test]
+#[should_panic(expected = "accepting again below full")]
+fn accepting_again_below_full_is_a_bug() {
+    Space::new(Path::new("/"), SpaceConfig { free_bytes_resume: 99, ..config() });
+}
