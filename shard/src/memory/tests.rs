@@ -1,6 +1,6 @@
 use super::*;
 use crate::conversation::{Known, Lane};
-use crate::io::{ConnId, Login};
+use crate::io::{ConnId, Login, Ticket};
 use crate::mail::RequestRef;
 use crate::ring::Ring;
 use crate::session::InFlight;
@@ -165,6 +165,7 @@ fn conversations_own_what_is_on_its_way() {
         members: Default::default(),
         member_count: 2,
         waiting: 1,
+        last_ticket: Ticket::default(),
         confirmed: Sequence::NONE,
         parked: Ring::default(),
         is_counted: false,
@@ -198,6 +199,7 @@ fn conversations_own_what_is_on_its_way() {
         slot,
         last: Sequence(1),
         durable_through: Sequence::NONE,
+        last_ticket: Ticket::default(),
         members: [0, 1],
         lane_of: [0, 1],
         lanes: [lane, lane],

@@ -37,7 +37,7 @@ fn a_batch_runs_every_seed_once() {
 /// Seen to fail when: what was accepted is not forwarded after a boot.
 #[test]
 fn f_31_a_stop_after_any_happening_is_survived() {
-    let plan = Plan { ops: 12, faults: Faults::NONE, ..Plan::default() };
+    let plan = Plan { ops: 16, faults: Faults::NONE, ..Plan::default() };
     let batch = stop_at_every_step(1, &plan, &Nobody);
     assert!(batch.runs > 300, "{} happenings", batch.runs);
     assert_eq!(batch.reached.crashes, batch.runs);

@@ -2,7 +2,7 @@ use super::*;
 use crate::number::RecordNumber;
 use crate::op::{Entry, Op};
 use crate::record::RecordBuilder;
-use crate::tables::MemoryTables;
+use crate::tables::{MemoryTables, Rows as _};
 use crate::testing::{Choice, KEY, Model, Traffic, accept, device, dump, envelope, user};
 use iris_protocol::{ConversationId, GapReason, Generation, Offset, Sequence};
 use proptest::prelude::*;

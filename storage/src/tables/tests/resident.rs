@@ -1,3 +1,5 @@
+//! Another thread's hand on tables in RocksDB.
+
 use super::rocks_host::RocksHost;
 use super::*;
 
