@@ -300,3 +300,6 @@ impl Shard {
         self.reply(request.shard, body);
     }
 }
+
+#[cfg(test)]
+mod tests;

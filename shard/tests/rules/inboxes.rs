@@ -493,6 +493,41 @@ fn what_the_tables_do_not_hold_yet_stays_in_memory() {
     assert_eq!(evicted(&world), 7, "two users, two channels, a conversation, two recipients");
 }
 
+/// Proves: G-DELIVER-1 (what was accepted reaches every device): what waits for long - for the tables, for the answer of a recipient's home, for a
+/// record - keeps what it waits in.
+/// Seen to fail when: `Conversation::is_idle` is always true, or does not look at what is parked.
+#[test]
+fn what_waits_for_long_does_not_leave_memory() {
+    type Hold = fn(&mut World, bool);
+    // A Send that waits for its sender's own home goes with its connection; the owner keeps what it has got.
+    let waits: [(Hold, &[u64]); 3] = [
+        (|world, is_held| world.hold_loads = is_held, &[]),
+        (|world, is_held| world.hold_mail = is_held, &[1]),
+        (|world, is_held| world.hold_stores = is_held, &[1]),
+    ];
+    for (hold, kept) in waits {
+        let (mut world, alice, bob) = pair(2, 0, 1);
+        hold(&mut world, true);
+        let id = world.send(0, &bob, "late");
+        world.run();
+        world.disconnect(0);
+        world.disconnect(1);
+        for _ in 0..3 {
+            world.pass(Duration::from_secs(700));
+        }
+        hold(&mut world, false);
+        world.settle();
+        world.connect(0);
+        world.connect(1);
+        world.settle();
+        assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), kept);
+        world.send_id(0, &bob, id, "late");
+        world.settle();
+        assert_eq!(world.clients[0].accepted[&id].sequence, 1);
+        assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1]);
+    }
+}
+
 /// Proves: G-LIMIT-1 (what a boot finds unconfirmed is counted once, a note to oneself too), G-LIMIT-2
 /// Seen to fail when: `boot_pending` counts it for each of the two members.
 #[test]

@@ -31,6 +31,7 @@ pub(crate) struct Node {
 }
 
 /// See the module.
+#[allow(clippy::struct_excessive_bools, reason = "each holds back one thing, alone or with others")]
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) mail: BTreeMap<(u16, u16), VecDeque<Mail>>,

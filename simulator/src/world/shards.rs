@@ -108,15 +108,12 @@ impl World {
         let is_resident = self.random.one_in(2);
         let answer =
             is_resident.then(|| load_resident(self.nodes[shard].engine.tables(), &request)).flatten();
-        match answer {
-            Some(loaded) => {
-                self.reached.resident_loads += 1;
-                self.loaded(shard, id, Ok(loaded));
-            }
-            None => {
-                let boot = self.generation;
-                self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
-            }
+        if let Some(loaded) = answer {
+            self.reached.resident_loads += 1;
+            self.loaded(shard, id, Ok(loaded));
+        } else {
+            let boot = self.generation;
+            self.plan_in(HOP.0, HOP.1, Happening::Answer { shard, boot, id, request });
         }
     }
 

@@ -84,7 +84,7 @@ fn an_engine_says_what_waits_for_its_tables() {
 fn a_batch_is_written_when_much_is_held() {
     let mut engine = StorageEngine::new(1, MemoryTables::new()).unwrap();
     let conversation = iris_protocol::ConversationId::direct(&user(1), &user(2));
-    let message = crate::testing::envelope(&conversation, 1, &[7; 60_000]);
+    let message = crate::testing::envelope(&conversation, 1, &vec![7; 60_000]);
     let ops: Vec<Op> = (0..60).map(|_| crate::testing::accept(&message)).collect();
     let mut records = 0;
     while engine.counters().fills == 0 {

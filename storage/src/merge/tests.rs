@@ -180,7 +180,9 @@ fn gaps_never_take_a_mark_back() {
         let mut tables = MemoryTables::new();
         let mut merger = Merger::new(1, &tables).unwrap();
         let mut model = Model::default();
-        ops.iter().for_each(|op| model.apply(op));
+        for op in &ops {
+            model.apply(op);
+        }
         merger.absorb(record(&ops, Mark::default())).unwrap();
         fill(&mut merger, &mut tables);
         assert_eq!(dump(&tables), model);

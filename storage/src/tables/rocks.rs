@@ -48,9 +48,12 @@ fn engine(table: &'static str) -> impl Fn(rocksdb::Error) -> TableError {
 }
 
 fn read(table: Table) -> impl Fn(rocksdb::Error) -> TableError {
-    move |error| match error.kind() {
-        ErrorKind::Incomplete => TableError::OnDisk { table: table.name() },
-        _ => engine(table.name())(error),
+    move |error| {
+        if error.kind() == ErrorKind::Incomplete {
+            TableError::OnDisk { table: table.name() }
+        } else {
+            engine(table.name())(error)
+        }
     }
 }
 
