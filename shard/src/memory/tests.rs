@@ -181,8 +181,11 @@ fn channels_own_what_waits_in_them() {
         message_id: message_id(),
         payload,
     });
-    channel.parked.push_back(Parked::Forward { previous: Sequence::NONE, envelope: sent, answers: None });
+    let envelope = Arc::clone(&sent);
+    channel.parked.push_back(Parked::Forward { previous: Sequence::NONE, envelope, answers: None });
     assert_eq!(of_channel(&channel), name + channel.parked.bytes() + block_bytes(500) + of_sent / 2);
+    drop(sent);
+    assert_eq!(of_channel(&channel), name + channel.parked.bytes() + block_bytes(500) + of_sent);
 }
 
 /// Proves: G-ADMIN-6 (as is what is on its way)
