@@ -42,7 +42,7 @@ fn questions(world: &World) -> usize {
 }
 
 /// Answers one of the questions that wait: its rows cannot be read.
-fn fail_one(world: &mut World, at: usize) {
+pub(crate) fn fail_one(world: &mut World, at: usize) {
     let (id, _) = world.nodes[0].loads.remove(at).expect("a question");
     let answer = Err(LoadError::Damaged { table: "inbox", key: "here".to_owned() });
     world.input(0, Input::Loaded { id, answer });

@@ -1,6 +1,7 @@
 //! Inboxes: what goes into records, what is elided, pages, usage, expiry.
 
 use crate::accepting::pair;
+use crate::expiry::fail_one;
 use crate::world::{World, conversation};
 use iris_protocol::limits::{Limits, OWN_COPY_DELAY_MAX};
 use iris_protocol::{CloseCode, ConversationId, GapReason, RejectCode, UserId};
@@ -464,6 +465,41 @@ fn a_note_to_oneself_is_one_message_on_every_device() {
     assert_eq!(world.clients[0].sequences("d:alice:alice"), expected);
     assert_eq!(world.clients[1].sequences("d:alice:alice"), expected);
     assert_eq!(world.outbox_rows(), 0);
+}
+
+/// Proves: G-DELIVER-1 (what was accepted reaches every device): a device whose inbox cannot be read is told STORAGE_FAULT, nobody else
+/// notices, and its next session gets everything.
+/// Seen to fail when: `page_failed` does nothing.
+#[test]
+fn a_device_whose_inbox_cannot_be_read_is_told_and_comes_back() {
+    let (mut world, alice, bob) = pair(1, 0, 0);
+    world.disconnect(1);
+    for text in ["one", "two"] {
+        world.send(0, &bob, text);
+        world.settle();
+    }
+    world.crash();
+    world.connect(0);
+    world.settle();
+    world.hold_loads = true;
+    world.connect(1);
+    let is_page = |(_, request): &(_, LoadRequest)| matches!(request, LoadRequest::Inbox { entries_max, .. } if *entries_max > 1);
+    let page = (0..20).find_map(|_| {
+        world.run();
+        let at = world.nodes[0].loads.iter().position(is_page);
+        if at.is_none() {
+            world.load_one(0);
+        }
+        at
+    });
+    fail_one(&mut world, page.expect("his inbox is not read"));
+    world.hold_loads = false;
+    world.settle();
+    assert_eq!(world.clients[1].closed, [CloseCode::StorageFault]);
+    assert!(world.clients[0].conn.is_some() && world.clients[0].closed.is_empty());
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.clients[1].sequences(&conversation(&alice, &bob)), [1, 2]);
 }
 
 /// Proves: G-ORDER-1 (a sequence is read where it stands): a conversation, what its homes know of it, and its users stay in memory until
