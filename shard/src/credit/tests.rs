@@ -8,6 +8,7 @@ fn report(user: &str, state: RecipientState, reply: bool) -> Body {
 
 /// Proves: G-LIMIT-2 (queues between shards are bounded): of the reports about a user that wait for credit, the newest alone stays, in the
 /// place of the oldest; an answer to a question replaces none.
+/// Seen to fail when: `replace_state` replaces nothing.
 #[test]
 fn a_report_that_waits_is_replaced_by_the_next_one_of_that_user() {
     use RecipientState::{Full, Open};

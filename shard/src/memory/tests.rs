@@ -153,6 +153,7 @@ fn on_its_way() -> (Arc<Envelope>, u64) {
 }
 
 /// Proves: G-ADMIN-6 (as is what is on its way)
+/// Seen to fail when: `of_channel` counts nothing.
 #[test]
 fn channels_own_what_waits_in_them() {
     let id = conversation_id("alice", OUTSIDE);
@@ -238,6 +239,7 @@ fn conversations_own_what_is_on_its_way() {
 }
 
 /// Proves: G-ADMIN-6 (as is who waits for an answer)
+/// Seen to fail when: `of_recipient` counts nothing.
 #[test]
 fn recipients_own_their_names_and_their_waiters() {
     let recipient = Recipient {

@@ -51,6 +51,7 @@ fn memory_tells_what_was_applied_and_leaves_the_disk_alone() {
 }
 
 /// Proves: G-LOG-1 (a torn tail is told from damage): a damaged row is no answer.
+/// Seen to fail when: `RocksRows::get` gives the value without a look at its checksum.
 #[test]
 fn memory_tells_no_damaged_row() {
     let mut host = RocksHost::new();
