@@ -72,6 +72,26 @@ pub trait Watcher {
     fn look(&mut self, at: Mono, sample: &Sample) -> Result<(), BenchError>;
 }
 
+/// Says when the measured time begins.
+pub struct Starter(Option<Sender<()>>);
+
+impl Starter {
+    /// Says it here.
+    pub fn new(begin: Sender<()>) -> Self {
+        Self(Some(begin))
+    }
+}
+
+impl Watcher for Starter {
+    fn look(&mut self, _: Mono, _: &Sample) -> Result<(), BenchError> {
+        if let Some(begin) = self.0.take() {
+            // Who does not listen any more has an error of its own.
+            let _ = begin.send(());
+        }
+        Ok(())
+    }
+}
+
 /// Nothing is done beside the load.
 pub struct Nobody;
 
@@ -281,6 +301,7 @@ pub fn fleet_plan(plan: &TrafficPlan, target: &Target, run: Run, first: u32) -> 
         server: target.address,
         first,
         run,
+        partners: plan.partners,
         skew: plan.skew,
         payload_bytes: plan.payload_bytes,
         drain: plan.drain,

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - All frames of a session that one turn makes leave in one send, its acknowledgement among them.
-//! - Both members of a pair are on the same thread.
+//! - A member and whom it writes to are on the same thread.
 
 mod churn;
 mod member;
@@ -15,8 +15,9 @@ use crate::error::BenchError;
 use crate::framing;
 use crate::gateway::{Credential, source_address};
 use crate::histogram::Latencies;
+use crate::ledger::Stream;
 use crate::links::{Ending, LinkId, Links, Traffic, Wires};
-use crate::payload::{Member as MemberId, Run};
+use crate::payload::{Member as MemberId, PAYLOAD_BYTES_MIN, Run};
 use crate::schedule::Schedule;
 use crate::senders::Senders;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use iris_client::session::Backoff;
 use iris_protocol::frame::decode_server;
 use iris_protocol::{Durability, Mono};
 use iris_reactor::{CloseCause, Wait};
-use member::{Member, Note};
+use member::{Inbound, Member, Note};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,27 @@ const SWEEP_SESSIONS_MIN: usize = 20_000;
 const SWEEPS: usize = 20;
 /// How long a login may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections of idle devices on their way at the same time.
+const CONNECTING: u32 = 64;
+
+/// Whom the members of a fleet write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partners {
+    /// Each to its neighbour: 0 and 1 to each other, and so on.
+    Neighbours,
+    /// All to the first member, who writes to nobody.
+    First,
+}
+
+impl Partners {
+    /// The index of the member that this one writes to.
+    fn of(self, index: usize) -> usize {
+        match self {
+            Self::Neighbours => index ^ 1,
+            Self::First => 0,
+        }
+    }
+}
 
 /// What a fleet is to do.
 #[derive(Clone, Debug)]
@@ -50,6 +72,8 @@ pub struct FleetPlan {
     pub first: u32,
     /// The run.
     pub run: Run,
+    /// Whom members write to.
+    pub partners: Partners,
     /// Zipf's exponent of the senders' shares.
     pub skew: f64,
     /// Bytes of a payload.
@@ -72,6 +96,29 @@ pub struct FleetPlan {
     pub churn: f64,
     /// How long sessions wait before they connect again.
     pub backoff: Backoff,
+}
+
+impl FleetPlan {
+    /// Devices that log in, come back when they lose their connection, and write nothing.
+    pub fn idle(server: SocketAddr, durability: Durability, connect_rate: f64) -> Self {
+        Self {
+            server,
+            first: 0,
+            run: Run(0),
+            partners: Partners::Neighbours,
+            skew: 0.0,
+            payload_bytes: PAYLOAD_BYTES_MIN,
+            drain: Duration::ZERO,
+            own_ack_delay: Duration::ZERO,
+            heartbeat: Duration::ZERO,
+            durability,
+            fresh: false,
+            connecting: CONNECTING,
+            connect_rate,
+            churn: 0.0,
+            backoff: Backoff::default(),
+        }
+    }
 }
 
 /// The sessions of one thread.
@@ -99,10 +146,18 @@ impl Fleet {
     /// A fleet of these devices; neighbours are pairs. Nothing is connected yet.
     pub fn new(plan: FleetPlan, clock: Clock, credentials: Vec<Credential>, meter: Arc<Meter>) -> Self {
         let users: Vec<_> = credentials.iter().map(|credential| credential.user.clone()).collect();
+        let id = |index: usize| MemberId(plan.first + u32::try_from(index).unwrap_or(u32::MAX));
         let member = |(index, credential): (usize, Credential)| {
-            let partner = users.get(index ^ 1).unwrap_or(&credential.user).clone();
-            let id = MemberId(plan.first + u32::try_from(index).unwrap_or(u32::MAX));
-            Member::new(id, credential, partner, &plan)
+            let partner = plan.partners.of(index);
+            let user = users.get(partner).unwrap_or(&credential.user).clone();
+            let inbound = match plan.partners {
+                Partners::First if index == 0 => {
+                    let others = (1..).zip(users.iter().skip(1));
+                    Inbound::everyone(others.map(|(index, user)| (user.clone(), id(index))), &plan)
+                }
+                Partners::First | Partners::Neighbours => Inbound::partner(id(partner), &plan),
+            };
+            Member::new(id(index), credential, user, inbound, &plan)
         };
         let members = credentials.into_iter().enumerate().map(member).collect();
         Self {
@@ -167,17 +222,17 @@ impl Fleet {
         Ok(())
     }
 
-    /// Serves the connections until `count` devices are logged in, or until `deadline`.
+    /// Serves the connections until the counts are so, or until `deadline`.
     ///
     /// # Errors
     /// The ring failed.
-    pub fn serve_until_online(
+    pub fn serve_until_counted(
         &mut self,
         links: &mut Links,
-        count: usize,
         deadline: Mono,
+        mut is_so: impl FnMut(&Tally) -> bool,
     ) -> Result<(), BenchError> {
-        while self.tally.online < count && self.clock.now() < deadline {
+        while !is_so(&self.tally) && self.clock.now() < deadline {
             self.pump(links, deadline)?;
         }
         Ok(())
@@ -209,13 +264,17 @@ impl Fleet {
         let window = self.tally.window;
         let total = schedule.due(window.until);
         let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let senders = Senders::new(count, self.plan.skew);
+        let receivers = match self.plan.partners {
+            Partners::Neighbours => 0,
+            Partners::First => 1,
+        };
+        let senders = Senders::new(count.saturating_sub(receivers), self.plan.skew);
         let deadline = window.until.after(self.plan.drain);
         while !self.is_over(total) && self.clock.now() < deadline {
             let due = schedule.due(self.clock.now()).min(total);
             while self.tally.sent < due {
                 let intended = schedule.intended(self.tally.sent);
-                let sender = senders.of(self.tally.sent);
+                let sender = receivers + senders.of(self.tally.sent);
                 self.send(links.wires(), sender as usize, intended);
             }
             let next = if self.tally.sent < total { schedule.intended(self.tally.sent) } else { deadline };
@@ -233,10 +292,16 @@ impl Fleet {
 
     fn settle_accounts(&mut self) {
         for index in 0..self.members.len() {
-            let sent = self.members.get(index ^ 1).map_or(0, Member::sent);
-            self.tally.faults.lost += self.members[index].missing_count(sent);
-            self.tally.transmitted += self.members[index].sent();
+            let sent = self.members[index].sent();
+            self.tally.transmitted += sent;
+            self.tally.faults.lost += self.stream(index).map_or(0, |stream| stream.missing_count(sent));
         }
+    }
+
+    /// What the partner of a member has seen of it.
+    fn stream(&mut self, index: usize) -> Option<&mut Stream> {
+        let sender = self.members.get(index)?.user().clone();
+        self.members.get_mut(self.plan.partners.of(index))?.stream_of(&sender)
     }
 
     fn send(&mut self, wires: &mut Wires, index: usize, intended: Mono) {
@@ -343,13 +408,13 @@ impl Fleet {
                 }
             }
             Note::PutOff(number) => {
-                if let Some(partner) = self.members.get_mut(index ^ 1) {
-                    partner.stream.excuse(number);
+                if let Some(stream) = self.stream(index) {
+                    stream.excuse(number);
                 }
             }
             Note::Refused(number) => {
-                if let Some(partner) = self.members.get_mut(index ^ 1) {
-                    partner.stream.refused(number);
+                if let Some(stream) = self.stream(index) {
+                    stream.refused(number);
                 }
             }
         }

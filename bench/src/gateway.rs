@@ -12,6 +12,7 @@ use crate::options::{DurabilityArg, GatewayArgs};
 use crate::plan::{check_shards, data_dir};
 use crate::process::Process;
 use crate::report::Report;
+use crate::volume::{Volume, call};
 use iris_protocol::{DeviceId, UserId};
 use rustix::process::Signal;
 use serde::Deserialize;
@@ -330,9 +331,10 @@ pub struct Gateway {
     pub pid: Option<u32>,
 }
 
-/// What was started here, and how to start it again.
+/// What was started here, and how to start it again. It ends in the order of its fields.
 struct Started {
     process: Process,
+    volume: Option<Volume>,
     directory: TempDir,
     plan: GatewayPlan,
     keys: PathBuf,
@@ -409,7 +411,7 @@ impl Gateway {
             if plan.transport.tls { Security::trusting(&keys.join("ca.pem"))? } else { Security::Plain };
         let security = plan.framed(security);
         let pid = Some(process.pid());
-        let started = Started { process, directory, plan: plan.clone(), keys };
+        let started = Started { process, volume: None, directory, plan: plan.clone(), keys };
         Ok(Self { started: Some(started), address, security, pid })
     }
 
@@ -441,6 +443,35 @@ impl Gateway {
         self.pid = Some(process.pid());
         started.process = process;
         Ok(())
+    }
+
+    /// Puts the folder of one of its cores on a file system of its own. For that it ends in peace and starts again on the same
+    /// address.
+    ///
+    /// # Errors
+    /// As of [`Gateway::kill_and_restart`], or the file system cannot be mounted.
+    pub fn move_core(&mut self, core: u16) -> Result<(), BenchError> {
+        let Some(started) = self.started.as_mut() else {
+            return Err(BenchError::Usage("only a gateway that was started here has folders".to_owned()));
+        };
+        started.process.signal(Signal::TERM)?;
+        started.process.wait(STOP_PATIENCE)?;
+        let directory = started.directory.path();
+        let folder = directory.join("data").join(format!("core-{core:02}"));
+        let (before, image) = (directory.join("before"), directory.join("volume"));
+        let moved = fs::rename(&folder, &before).and_then(|()| fs::create_dir(&folder));
+        moved.map_err(BenchError::io(folder.display().to_string()))?;
+        started.volume = Some(Volume::mount(&image, &folder)?);
+        call(Command::new("cp").arg("-a").arg(before.join(".")).arg(&folder))?;
+        let (process, _) = launch(&started.plan, directory, &started.keys, self.address)?;
+        self.pid = Some(process.pid());
+        started.process = process;
+        Ok(())
+    }
+
+    /// The file system of the core that was moved.
+    pub fn volume(&mut self) -> Option<&mut Volume> {
+        self.started.as_mut()?.volume.as_mut()
     }
 
     /// Asks for its statistics; `None` if this gateway cannot be asked or does not say.

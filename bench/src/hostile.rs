@@ -9,10 +9,11 @@ mod attack;
 
 pub use attack::Attack;
 
-use crate::drive::{self, Driven, Nobody, Target};
+use crate::bystanders::Bystanders;
+use crate::drive::{Nobody, Target};
 use crate::error::BenchError;
 use crate::footprint::{self, Reading};
-use crate::gateway::{Credential, Gateway, GatewayPlan, Keyring};
+use crate::gateway::{Gateway, GatewayPlan, Keyring};
 use crate::host;
 use crate::options::HostileArgs;
 use crate::output::{Progress, publish};
@@ -39,7 +40,7 @@ pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
     progress.say("making keys and tokens");
     let keys = Keyring::new(&server, plan.pairs * 2)?;
     let mut gateway = Gateway::start(&server, &keys)?;
-    let mut honest = Honest {
+    let mut honest = Bystanders {
         plan: &plan,
         credentials: &keys.credentials,
         target: Target::of(&gateway, &server),
@@ -47,7 +48,7 @@ pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
         verdict: Vec::new(),
     };
     attack_all(&mut honest, args, &mut gateway).map_err(|error| gateway.explain(error))?;
-    let Honest { mut report, verdict, .. } = honest;
+    let Bystanders { mut report, verdict, .. } = honest;
     gateway.stop()?;
     report.number("rate", plan.rate);
     report.count("users", u64::from(plan.pairs) * 2);
@@ -80,58 +81,34 @@ impl Held {
     }
 }
 
-/// The honest load, measured again and again, and what was found so far.
-struct Honest<'a> {
-    plan: &'a TrafficPlan,
-    credentials: &'a [Credential],
-    target: Target,
-    report: Report,
-    verdict: Vec<String>,
-}
-
-impl Honest<'_> {
-    fn measure(&mut self, name: &str) -> Result<(), BenchError> {
-        let driven = drive::drive(self.plan, &self.target, self.credentials, &mut Nobody)?;
-        self.target.fresh = false;
-        describe(name, &driven, &mut self.report);
-        self.verdict.extend(driven.tally.verdict(true).map(|complaint| format!("{name}: {complaint}")));
-        Ok(())
-    }
-
+impl Bystanders<'_> {
     fn measure_under(&mut self, attack: Attack, args: &HostileArgs) -> Result<(), BenchError> {
         let size =
             Size { connections: args.attackers, addresses: args.addresses, per_second: args.attack_rate };
         let siege = Siege::begin(attack, size, self.target.address, &self.target.security)?;
         std::thread::sleep(args.siege);
-        let measured = self.measure(attack.name());
+        let measured = self.measure(attack.name(), &mut Nobody);
         let toll = siege.end();
         measured?;
         describe_toll(attack, toll?, &mut self.report);
-        let key = format!("ratio.{}_p99", attack.name());
-        let under = format!("{}.delivery.p99_us", attack.name());
-        self.report.ratio(&key, &under, "before.delivery.p99_us");
-        if self.report.value(&key).is_some_and(|ratio| ratio > args.ratio_max) {
-            self.verdict.push(format!(
-                "{}: p99 is more than {} times that before",
-                attack.name(),
-                args.ratio_max
-            ));
-        }
+        self.compare(attack.name(), args.ratio_max);
         Ok(())
     }
 }
 
-fn attack_all(honest: &mut Honest<'_>, args: &HostileArgs, gateway: &mut Gateway) -> Result<(), BenchError> {
-    // The first load links devices and fills pools: the second one is what is compared with.
-    honest.measure("warm")?;
-    honest.measure("before")?;
+fn attack_all(
+    honest: &mut Bystanders<'_>,
+    args: &HostileArgs,
+    gateway: &mut Gateway,
+) -> Result<(), BenchError> {
+    honest.measure_before()?;
     let before = Held::of(gateway)?;
     for attack in args.attacks() {
         honest.measure_under(attack, args)?;
     }
     std::thread::sleep(SETTLE);
     let after = Held::of(gateway)?;
-    honest.measure("after")?;
+    honest.measure("after", &mut Nobody)?;
     let report = &mut honest.report;
     report.ratio("ratio.after_p99", "after.delivery.p99_us", "before.delivery.p99_us");
     report.count("held.before.private_dirty_bytes", before.private_dirty);
@@ -143,14 +120,6 @@ fn attack_all(honest: &mut Honest<'_>, args: &HostileArgs, gateway: &mut Gateway
         honest.verdict.push(format!("{} connections of attackers were left", after.connections));
     }
     Ok(())
-}
-
-fn describe(name: &str, driven: &Driven, report: &mut Report) {
-    report.summary(&format!("{name}.delivery"), driven.tally.delivery.summary());
-    report.number(&format!("{name}.login_s"), driven.login.as_secs_f64());
-    report.count(&format!("{name}.delivered"), driven.tally.delivered);
-    report.count(&format!("{name}.disconnects"), driven.tally.disconnects);
-    report.number(&format!("{name}.steal_percent"), driven.cost.steal_percent);
 }
 
 fn describe_toll(attack: Attack, toll: Toll, report: &mut Report) {

@@ -22,7 +22,6 @@ use crate::plan::{Span, TrafficPlan};
 use crate::report::Report;
 use crate::schedule::exact;
 use callgrind::{Callgrind, Works};
-use iris_client::session::Backoff;
 use profile::Work;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -123,19 +122,13 @@ impl Bench<'_> {
 
     fn load(&mut self, rate: f64, duration: Duration, fresh: bool) -> Result<Load, BenchError> {
         let plan = TrafficPlan {
-            pairs: PAIRS,
-            rate,
-            skew: 0.0,
             payload_bytes: PAYLOAD_BYTES,
             span: Span { ramp: Duration::ZERO, warmup: Duration::ZERO, duration },
             drain: DRAIN,
             own_ack_delay: OWN_ACK_DELAY,
-            heartbeat: Duration::ZERO,
-            threads: 1,
             connecting: 1,
             connect_rate: 100.0,
-            churn: 0.0,
-            backoff: Backoff::default(),
+            ..TrafficPlan::small(PAIRS, rate, duration)?
         };
         let target = Target { fresh, ..Target::of(self.gateway, self.server) };
         let driven = drive::drive(&plan, &target, &self.keys.credentials, &mut Nobody)?;

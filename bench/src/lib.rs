@@ -10,13 +10,16 @@
 //! - A server's CPU is its whole process's, over the window that the messages are counted in.
 
 pub mod backlog;
+pub mod bystanders;
 pub mod channel;
 pub mod chart;
 pub mod clock;
 pub mod compare;
 pub mod cpu;
+pub mod drain;
 pub mod drive;
 pub mod error;
+pub mod fanin;
 pub mod fleet;
 pub mod floor;
 pub mod footprint;
@@ -48,4 +51,6 @@ pub mod schedule;
 pub mod senders;
 pub mod shape;
 pub mod soak;
+pub mod stall;
 pub mod storm;
+pub mod volume;

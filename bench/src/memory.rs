@@ -17,15 +17,9 @@ use crate::host;
 use crate::links::Links;
 use crate::options::MemoryArgs;
 use crate::output::{Progress, publish};
-use crate::payload::{PAYLOAD_BYTES_MIN, Run};
 use crate::report::Report;
-use iris_client::session::Backoff;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Connections on their way at the same time.
-const CONNECTING: u32 = 64;
 
 /// Measures.
 ///
@@ -111,22 +105,7 @@ impl Ledger {
 }
 
 fn fleet(server: &GatewayPlan, gateway: &Gateway, keys: &Keyring, connect_rate: f64, clock: Clock) -> Fleet {
-    let plan = FleetPlan {
-        server: gateway.address,
-        first: 0,
-        run: Run(0),
-        skew: 0.0,
-        payload_bytes: PAYLOAD_BYTES_MIN,
-        drain: Duration::ZERO,
-        own_ack_delay: Duration::ZERO,
-        heartbeat: Duration::ZERO,
-        durability: durability(server.durability),
-        fresh: false,
-        connecting: CONNECTING,
-        connect_rate,
-        churn: 0.0,
-        backoff: Backoff::default(),
-    };
+    let plan = FleetPlan::idle(gateway.address, durability(server.durability), connect_rate);
     Fleet::new(plan, clock, keys.credentials.clone(), Arc::new(Meter::default()))
 }
 

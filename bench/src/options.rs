@@ -3,8 +3,11 @@
 //! Invariants
 //! - Nothing here checks more than a single value; relations between values are `plan`'s.
 
+mod trials;
+
+pub use trials::{BystanderArgs, DrainArgs, FaninArgs, HostileArgs, StallArgs, StormArgs};
+
 use crate::chart::Scale;
-use crate::hostile::Attack;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,8 +44,15 @@ pub enum Command {
     Growth(GrowthArgs),
     /// A long load with lost connections and, if asked for, killed gateways: nothing may be lost, nothing may grow.
     Soak(SoakArgs),
-    /// All devices lose their connections at once and come back: how long until the last is served.
+    /// All devices lose their connections at once and come back: how long until the last is served, and what those notice who
+    /// stayed.
     Storm(StormArgs),
+    /// Devices that were away come back to many messages: how fast they get them, and whether that needs memory.
+    Drain(DrainArgs),
+    /// Thousands write to one user: what they and bystanders notice.
+    Fanin(FaninArgs),
+    /// The disk of one shard stands still for a while: what users of the others notice. Needs root, for a file system of its own.
+    Stall(StallArgs),
     /// What a login over TLS costs, full and resumed, beside a bare handshake and one verification of a token.
     Handshakes(HandshakesArgs),
     /// Latency of honest users before, during and after attacks by many connections from many addresses.
@@ -569,29 +579,6 @@ pub struct SoakArgs {
     pub output: OutputArgs,
 }
 
-/// `storm`.
-#[derive(Clone, Debug, Args)]
-pub struct StormArgs {
-    /// Devices, each of another user.
-    #[arg(long, default_value_t = 5_000)]
-    pub devices: u32,
-    /// Every device comes back at a random time within this.
-    #[arg(long, default_value = "1s", value_parser = duration)]
-    pub within: Duration,
-    /// How long until the last device must be back.
-    #[arg(long, default_value = "60s", value_parser = duration)]
-    pub patience: Duration,
-    /// Connections a second while they are made for the first time.
-    #[arg(long, default_value_t = 1_000.0)]
-    pub connect_rate: f64,
-    /// The gateway.
-    #[command(flatten)]
-    pub gateway: GatewayArgs,
-    /// Where and how to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
 /// `handshakes`.
 #[derive(Clone, Debug, Args)]
 pub struct HandshakesArgs {
@@ -610,48 +597,6 @@ pub struct HandshakesArgs {
     /// Where and how to report.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// `hostile`.
-#[derive(Clone, Debug, Args)]
-pub struct HostileArgs {
-    /// Messages a second of the honest users, all pairs together.
-    #[arg(long, default_value_t = 2_000.0)]
-    pub rate: f64,
-    /// Which attacks, one after the other; by default all.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub attack: Vec<Attack>,
-    /// Connections of an attack at the same time, at most.
-    #[arg(long, default_value_t = 10_000)]
-    pub attackers: u32,
-    /// Addresses that they come from.
-    #[arg(long, default_value_t = 1_000)]
-    pub addresses: u32,
-    /// New connections of an attack a second.
-    #[arg(long, default_value_t = 2_000.0)]
-    pub attack_rate: f64,
-    /// How long an attack lasts before honest users are measured.
-    #[arg(long, default_value = "6s", value_parser = duration)]
-    pub siege: Duration,
-    /// The 99th percentile under attack may be so many times that before; the run fails above it.
-    #[arg(long, default_value_t = 2.0)]
-    pub ratio_max: f64,
-    /// The load of the honest users.
-    #[command(flatten)]
-    pub traffic: TrafficArgs,
-    /// The gateway; it speaks TLS.
-    #[command(flatten)]
-    pub gateway: GatewayArgs,
-    /// Where and how to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-impl HostileArgs {
-    /// The attacks asked for.
-    pub fn attacks(&self) -> Vec<Attack> {
-        if self.attack.is_empty() { Attack::ALL.to_vec() } else { self.attack.clone() }
-    }
 }
 
 /// `compare`.

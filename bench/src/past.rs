@@ -42,7 +42,8 @@ impl Past {
         self != Self::Nothing
     }
 
-    /// Makes it. `plan` is the load that is measured later; `absent`: the second devices of its users.
+    /// Makes it, and gives how many messages it took. `plan` is the load that is measured later; `absent`: the second devices of
+    /// its users.
     ///
     /// # Errors
     /// The gateway or the load failed, or a message was lost, doubled, reordered or altered.
@@ -52,16 +53,17 @@ impl Past {
         target: &Target,
         devices: &[Credential],
         absent: &[Credential],
-    ) -> Result<(), BenchError> {
+    ) -> Result<u64, BenchError> {
         match self {
-            Self::Nothing => Ok(()),
+            Self::Nothing => Ok(0),
             Self::Users(users) => {
                 let users = devices.get(..users as usize).unwrap_or(devices);
+                let mut messages = 0;
                 for crowd in users.chunks(CROWD) {
                     let pairs = u32::try_from(crowd.len() / 2).unwrap_or(u32::MAX);
-                    exchange(plan, target, crowd, pairs, u64::from(pairs) * 2)?;
+                    messages += exchange(plan, target, crowd, pairs, u64::from(pairs) * 2)?;
                 }
-                Ok(())
+                Ok(messages)
             }
             Self::Waiting(entries) => {
                 link(plan, target, absent)?;
@@ -73,14 +75,14 @@ impl Past {
     }
 }
 
-/// Pairs write to each other, all of them as often, and leave.
+/// Pairs write to each other, all of them as often, and leave. Gives how many messages it were.
 fn exchange(
     plan: &TrafficPlan,
     target: &Target,
     devices: &[Credential],
     pairs: u32,
     messages: u64,
-) -> Result<(), BenchError> {
+) -> Result<u64, BenchError> {
     let span = Span {
         ramp: Duration::ZERO,
         warmup: Duration::ZERO,
@@ -101,7 +103,9 @@ fn exchange(
     let target = Target { fresh: false, ..target.clone() };
     let driven = drive::drive(&past, &target, devices, &mut Nobody)?;
     let verdict = driven.tally.verdict(true);
-    verdict.map_or(Ok(()), |why| Err(BenchError::Verdict(format!("before it was measured: {why}"))))
+    verdict.map_or(Ok(driven.tally.transmitted), |why| {
+        Err(BenchError::Verdict(format!("before it was measured: {why}")))
+    })
 }
 
 /// Devices log in, once, so that what comes later waits for them.

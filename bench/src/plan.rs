@@ -4,17 +4,21 @@
 //! - A plan that exists can be run: rates and times are positive, connections come in pairs, frames hold their head.
 
 use crate::error::BenchError;
+use crate::fleet::Partners;
 use crate::floor::frame::FRAME_BYTES_MIN;
 use crate::host;
-use crate::options::{CommitArgs, Engine, FloorArgs, MessageArgs, ServeKind, TrafficArgs};
+use crate::options::{BystanderArgs, CommitArgs, Engine, FloorArgs, MessageArgs, ServeKind, TrafficArgs};
 use crate::payload::PAYLOAD_BYTES_MIN;
 use iris_client::session::Backoff;
-use iris_protocol::limits::{FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use iris_protocol::limits::{self, FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Largest exponent of the senders' shares: the busiest sends nine of ten messages then.
 const SKEW_MAX: f64 = 3.0;
+
+/// Payload of a small load, in bytes.
+const SMALL_PAYLOAD_BYTES: usize = 128;
 
 /// Time in which a measurement is made.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +141,8 @@ pub struct TrafficPlan {
     pub pairs: u32,
     /// Messages a second.
     pub rate: f64,
+    /// Whom devices write to; if all write to one, there is one thread.
+    pub partners: Partners,
     /// Zipf's exponent of the senders' shares; 0: all take turns.
     pub skew: f64,
     /// Bytes of a payload.
@@ -185,6 +191,7 @@ impl TrafficPlan {
         Ok(Self {
             pairs: args.pairs,
             rate,
+            partners: Partners::Neighbours,
             skew: args.skew,
             payload_bytes: args.payload,
             span,
@@ -194,6 +201,44 @@ impl TrafficPlan {
             threads,
             connecting: args.connecting,
             connect_rate: args.connect_rate,
+            churn: 0.0,
+            backoff: Backoff::default(),
+        })
+    }
+}
+
+impl TrafficPlan {
+    /// The load of bystanders: one thread, so that the rest of the load has the others.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn bystanders(args: &BystanderArgs) -> Result<Self, BenchError> {
+        let (pairs, rate, duration) = (args.bystanders, args.bystander_rate, args.bystander_duration);
+        Self::small(pairs, rate, duration)
+    }
+
+    /// A small load of one thread, with everything else as by default.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says which value is impossible.
+    pub fn small(pairs: u32, rate: f64, duration: Duration) -> Result<Self, BenchError> {
+        allow(pairs >= 1, "at least one pair")?;
+        check_rate(rate)?;
+        let span = Span { ramp: Duration::from_secs(1), warmup: Duration::from_secs(2), duration };
+        check_span(span)?;
+        Ok(Self {
+            pairs,
+            rate,
+            partners: Partners::Neighbours,
+            skew: 0.0,
+            payload_bytes: SMALL_PAYLOAD_BYTES,
+            span,
+            drain: Duration::from_secs(30),
+            own_ack_delay: limits::OWN_ACK_DELAY,
+            heartbeat: Duration::ZERO,
+            threads: 1,
+            connecting: 64,
+            connect_rate: 2_000.0,
             churn: 0.0,
             backoff: Backoff::default(),
         })

@@ -10,7 +10,10 @@ use crate::options::{Command, Engine, FloorCommand, Options, OutputArgs, ServeKi
 use crate::output::{Progress, publish};
 use crate::plan::{CommitPlan, FloorPlan};
 use crate::report::Report;
-use crate::{compare, growth, handshakes, hostile, instructions, latency, memory, rate, soak, storm};
+use crate::{
+    compare, drain, fanin, growth, handshakes, hostile, instructions, latency, memory, rate, soak, stall,
+    storm,
+};
 use std::time::Duration;
 
 /// Runs a command.
@@ -29,6 +32,9 @@ pub fn run(options: Options) -> Result<(), BenchError> {
         Command::Growth(args) => growth::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Storm(args) => storm::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::Fanin(args) => fanin::run(&args),
+        Command::Stall(args) => stall::run(&args),
         Command::Handshakes(args) => handshakes::run(&args),
         Command::Hostile(args) => hostile::run(&args),
         Command::Compare(args) => compare::run(&args),

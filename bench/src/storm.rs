@@ -1,117 +1,195 @@
-//! `storm`: every device loses its connection at the same moment and comes back within a short time.
+//! `storm`: every device loses its connection at the same moment and comes back within a short time; or the gateway is killed, and
+//! everybody comes back to the next one.
 //!
 //! Invariants
 //! - A device counts as back when it has its Welcome; all of them must come back in time.
+//! - Those who stay are measured while the storm blows, from its first moment on.
 
+use crate::bystanders::Bystanders;
 use crate::clock::Clock;
 use crate::cpu::us_per_message;
-use crate::drive::{durability, load_config};
+use crate::drive::{Starter, Target, durability, load_config};
 use crate::error::BenchError;
 use crate::fleet::{Fleet, FleetPlan, Meter, Tally};
-use crate::gateway::{Gateway, GatewayPlan, Keyring};
+use crate::gateway::{Credential, Gateway, GatewayPlan, Keyring};
 use crate::hiccup::exact_timers;
-use crate::histogram::Latencies;
 use crate::host;
 use crate::links::Links;
 use crate::measure::{Cost, Measurement};
 use crate::options::StormArgs;
 use crate::output::{Progress, publish};
-use crate::payload::{PAYLOAD_BYTES_MIN, Run};
+use crate::plan::TrafficPlan;
 use crate::report::Report;
+use crate::schedule::exact;
 use iris_client::session::Backoff;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
-
-/// Connections on their way at the same time, before the storm.
-const CONNECTING: u32 = 64;
 
 /// Makes a storm.
 ///
 /// # Errors
-/// The run could not be completed, or [`BenchError::Verdict`] if not all devices came back in time.
+/// The run could not be completed, or [`BenchError::Verdict`] if not all devices came back in time, or those who stayed lost
+/// something or suffered more than the limit.
 pub fn run(args: &StormArgs) -> Result<(), BenchError> {
     if args.devices == 0 || args.connect_rate <= 0.0 || args.within.is_zero() {
         return Err(BenchError::Usage("allowed: --devices, --connect-rate and --within above 0".to_owned()));
     }
     let server = GatewayPlan::new(&args.gateway)?;
+    let stay = if args.kill { 0 } else { args.bystanders.bystanders };
+    let plan = (stay > 0).then(|| TrafficPlan::bystanders(&args.bystanders)).transpose()?;
     let progress = Progress::new();
     progress.say("making keys and tokens");
-    let keys = Keyring::new(&server, args.devices)?;
-    let gateway = Gateway::start(&server, &keys)?;
-    let storm = blow(args, &server, &gateway, &keys, &progress).map_err(|error| gateway.explain(error))?;
+    let keys = Keyring::new(&server, args.devices + 2 * stay)?;
+    let (leave, credentials) = keys.credentials.split_at(args.devices as usize);
+    let mut gateway = Gateway::start(&server, &keys)?;
+    let mut stayers = plan.as_ref().map(|plan| Bystanders {
+        plan,
+        credentials,
+        target: Target::of(&gateway, &server),
+        report: Report::default(),
+        verdict: Vec::new(),
+    });
+    let storm = watch(args, &server, &mut gateway, leave, stayers.as_mut());
+    let storm = storm.map_err(|error| gateway.explain(error))?;
     gateway.stop()?;
-    let back = storm.logins.count();
+    let (report, verdict) = describe(args, &server, &storm, stayers);
+    publish(&report, &[("storm.login".to_owned(), storm.tally.login)], storm.took, &args.output)?;
+    if verdict.is_empty() { Ok(()) } else { Err(BenchError::Verdict(verdict.join("; "))) }
+}
+
+fn describe(
+    args: &StormArgs,
+    server: &GatewayPlan,
+    storm: &Storm,
+    stayers: Option<Bystanders<'_>>,
+) -> (Report, Vec<String>) {
+    let (tally, back) = (&storm.tally, storm.tally.login.count());
     let mut report = Report::new("storm");
-    report.summary("storm.login", storm.logins.summary());
+    report.summary("storm.login", tally.login.summary());
     report.number("storm.seconds", storm.took.as_secs_f64());
     report.number("storm.within_s", args.within.as_secs_f64());
-    report.number("storm.returns_per_second", crate::schedule::exact(back) / storm.took.as_secs_f64());
+    report.flag("storm.killed", args.kill);
+    report.number("storm.returns_per_second", exact(back) / storm.took.as_secs_f64());
     report.count("storm.returns", back);
-    report.count("storm.attempts_lost", storm.tally.disconnects);
+    report.count("storm.attempts_lost", tally.disconnects);
+    report.count("storm.refused", tally.closes);
     report.count("devices", u64::from(args.devices));
     if let Some(cpu) = storm.cost.server {
         report.number("server.cpu_us_per_login", us_per_message(cpu, back));
     }
     report.number("load.cpu_us_per_login", us_per_message(storm.cost.load, back));
-    crate::gateway::describe(&server, &mut report);
+    crate::gateway::describe(server, &mut report);
     storm.cost.describe(&mut report);
     host::describe(&mut report);
-    let missing = u64::from(args.devices).saturating_sub(u64::try_from(storm.tally.online).unwrap_or(0));
+    let missing = u64::from(args.devices).saturating_sub(u64::try_from(tally.online).unwrap_or(0));
     report.count("storm.missing", missing);
-    publish(&report, &[("storm.login".to_owned(), storm.logins)], storm.took, &args.output)?;
-    if missing == 0 {
-        return Ok(());
+    let mut verdict = Vec::new();
+    if missing > 0 {
+        verdict.push(format!("{missing} of {} devices are not back ({})", args.devices, tally.last_close()));
     }
-    let why = storm.tally.last_close().to_owned();
-    Err(BenchError::Verdict(format!("{missing} of {} devices are not back ({why})", args.devices)))
+    if let Some(mut stayers) = stayers {
+        stayers.compare("storm", args.bystanders.ratio_max);
+        report.extend(stayers.report);
+        verdict.extend(stayers.verdict);
+    }
+    report.text("verdict", if verdict.is_empty() { "good" } else { "bad" });
+    (report, verdict)
 }
 
+/// What came of it. Logins of the tally are those of the devices that came back.
 struct Storm {
     took: Duration,
-    /// Begin of a connection to its Welcome, of the devices that came back.
-    logins: Latencies,
     cost: Cost,
     tally: Tally,
 }
 
-fn blow(
+/// Lets the storm begin once everybody is there and those who stay were measured, and measures them again while it blows.
+fn watch(
     args: &StormArgs,
     server: &GatewayPlan,
-    gateway: &Gateway,
-    keys: &Keyring,
-    progress: &Progress,
+    gateway: &mut Gateway,
+    leave: &[Credential],
+    stayers: Option<&mut Bystanders<'_>>,
 ) -> Result<Storm, BenchError> {
-    exact_timers();
+    let idle = FleetPlan::idle(gateway.address, durability(server.durability), args.connect_rate);
+    let backoff = Backoff { base: args.within, cap: args.within * 4, stable_after: Duration::ZERO };
     let clock = Clock::start();
-    let plan = FleetPlan {
-        server: gateway.address,
-        first: 0,
-        run: Run(0),
-        skew: 0.0,
-        payload_bytes: PAYLOAD_BYTES_MIN,
-        drain: Duration::ZERO,
-        own_ack_delay: Duration::ZERO,
-        heartbeat: Duration::ZERO,
-        durability: durability(server.durability),
-        fresh: false,
-        connecting: CONNECTING,
-        connect_rate: args.connect_rate,
-        churn: 0.0,
-        backoff: Backoff { base: args.within, cap: args.within * 4, stable_after: Duration::ZERO },
+    let fleet = Fleet::new(FleetPlan { backoff, ..idle }, clock, leave.to_vec(), Arc::new(Meter::default()));
+    let ((begin, is_begun), (ready, is_ready)) = (channel(), channel());
+    let sky = Sky {
+        clock,
+        devices: leave.len(),
+        kill: args.kill,
+        patience: args.patience,
+        server: gateway.pid.filter(|_| !args.kill),
+        ready,
+        is_begun,
     };
-    let mut links = Links::new(&load_config(), gateway.security.clone())?;
-    let mut fleet = Fleet::new(plan, clock, keys.credentials.clone(), Arc::new(Meter::default()));
-    progress.say("logging in");
-    let devices = usize::try_from(args.devices).unwrap_or(usize::MAX);
-    fleet.log_in(&mut links, devices)?;
-    fleet.forget_logins();
-    progress.say("waiting for all devices to come back");
-    let measurement = Measurement::begin(gateway.pid)?;
-    let (since, deadline) = (clock.now(), clock.now().after(args.patience));
-    fleet.cut_off(&mut links)?;
-    fleet.serve_until_online(&mut links, devices, deadline)?;
-    let took = clock.now().since(since);
-    let cost = measurement.end()?;
-    let tally = fleet.into_tally();
-    Ok(Storm { took, logins: tally.login.clone(), cost, tally })
+    let security = gateway.security.clone();
+    std::thread::scope(|scope| {
+        let storm = scope.spawn(move || {
+            exact_timers();
+            sky.blow(fleet, Links::new(&load_config(), security)?)
+        });
+        // An error of the storm says more than that it never got ready.
+        let watched = is_ready.recv().map_err(|_| BenchError::Protocol("the storm never began".to_owned()));
+        let watched = watched.and_then(|()| {
+            if let Some(stayers) = stayers {
+                stayers.measure_before()?;
+                return stayers.measure("storm", &mut Starter::new(begin));
+            }
+            // Without the thread of the storm there is nobody to tell.
+            let _ = begin.send(());
+            if args.kill { gateway.kill_and_restart() } else { Ok(()) }
+        });
+        let storm =
+            storm.join().unwrap_or_else(|_| Err(BenchError::Protocol("the storm panicked".to_owned())))?;
+        watched.map(|()| storm)
+    })
+}
+
+/// What the thread of the storm needs beside its devices.
+struct Sky {
+    clock: Clock,
+    devices: usize,
+    /// The gateway is killed by somebody else.
+    kill: bool,
+    patience: Duration,
+    /// Whose CPU is measured.
+    server: Option<u32>,
+    ready: Sender<()>,
+    is_begun: Receiver<()>,
+}
+
+impl Sky {
+    fn blow(self, mut fleet: Fleet, mut links: Links) -> Result<Storm, BenchError> {
+        fleet.log_in(&mut links, self.devices)?;
+        fleet.forget_logins();
+        // Without the coordinating thread there is nobody to tell.
+        let _ = self.ready.send(());
+        let mut is_off = false;
+        fleet.serve_until(&mut links, || match self.is_begun.try_recv() {
+            Ok(()) => true,
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => {
+                is_off = true;
+                true
+            }
+        })?;
+        if is_off {
+            return Err(BenchError::Protocol("nobody let the storm begin".to_owned()));
+        }
+        let measurement = Measurement::begin(self.server)?;
+        let (since, devices) = (self.clock.now(), self.devices as u64);
+        if !self.kill {
+            fleet.cut_off(&mut links)?;
+        }
+        fleet.serve_until_counted(&mut links, since.after(self.patience), |tally| {
+            tally.returns >= devices && tally.online >= self.devices
+        })?;
+        let took = self.clock.now().since(since);
+        let cost = measurement.end()?;
+        Ok(Storm { took, cost, tally: fleet.into_tally() })
+    }
 }

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use iris_bench::channel::Security;
 use iris_bench::drive::{Driven, Nobody, Target, drive};
 use iris_bench::error::BenchError;
+use iris_bench::fleet::Partners;
 use iris_bench::framing;
 use iris_bench::gateway::{Gateway, GatewayPlan, Keyring};
 use iris_bench::links::{LinkId, Links, Traffic, Wires};
@@ -251,8 +252,10 @@ impl Running {
     }
 }
 
-/// Two pairs, 200 messages: 100 of warm-up, 100 measured.
-fn load(breach: Breach, drain: Duration) -> Driven {
+const BOTH: [Partners; 2] = [Partners::Neighbours, Partners::First];
+
+/// Two pairs, or three who write to one; 200 messages: 100 of warm-up, 100 measured.
+fn load(partners: Partners, breach: Breach, drain: Duration) -> Driven {
     let server = Running::start(breach);
     let directory = tempfile::tempdir().unwrap();
     let tokens = directory.path().join("tokens");
@@ -278,13 +281,14 @@ fn load(breach: Breach, drain: Duration) -> Driven {
     let plan = TrafficPlan {
         pairs: 2,
         rate: 500.0,
+        partners,
         skew: 0.0,
         payload_bytes: 64,
         span,
         drain,
         own_ack_delay: Duration::ZERO,
         heartbeat: Duration::ZERO,
-        threads: 2,
+        threads: if partners == Partners::First { 1 } else { 2 },
         connecting: 4,
         connect_rate: 1_000.0,
         churn: 0.0,
@@ -303,21 +307,25 @@ const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
 
 /// An honest server passes: everything sent, accepted and delivered, and the window measured.
-/// Seen to fail when: the own copy in Accepted is not taken into the conversation's line.
+/// Seen to fail when: the own copy in Accepted is not taken into the conversation's line; or the one to whom all write is drawn as a
+/// sender, too.
 #[test]
 fn an_honest_server_passes() {
-    let driven = load(Breach::None, LONG);
-    let tally = &driven.tally;
-    assert_eq!(tally.verdict(true), None);
-    assert_eq!((tally.sent, tally.accepted, tally.delivered), (tally.sent, tally.sent, tally.sent));
-    assert!((198..=202).contains(&tally.sent), "{} sent", tally.sent);
-    assert!((99..=101).contains(&tally.delivery.count()), "{} measured", tally.delivery.count());
-    assert_eq!(tally.ack.count(), tally.delivery.count());
-    assert!(tally.completed > 0 && tally.faults.is_clean() && tally.disconnects == 0);
+    for partners in BOTH {
+        let driven = load(partners, Breach::None, LONG);
+        let tally = &driven.tally;
+        assert_eq!(tally.verdict(true), None, "{partners:?}");
+        assert_eq!((tally.sent, tally.accepted, tally.delivered), (tally.sent, tally.sent, tally.sent));
+        assert_eq!(tally.arrived, tally.sent * 2, "each comes to its recipient, and as an own copy");
+        assert!((198..=202).contains(&tally.sent), "{} sent", tally.sent);
+        assert!((99..=101).contains(&tally.delivery.count()), "{} measured", tally.delivery.count());
+        assert_eq!(tally.ack.count(), tally.delivery.count());
+        assert!(tally.completed > 0 && tally.faults.is_clean() && tally.disconnects == 0);
+    }
 }
 
 /// Every breach is caught, under its own name.
-/// Seen to fail when: the ledger is not asked about it.
+/// Seen to fail when: the ledger is not asked about it; or what each sender's recipient has seen is not counted.
 #[test]
 fn f_84_every_breach_is_caught() {
     type Count = fn(&Driven) -> u64;
@@ -328,9 +336,11 @@ fn f_84_every_breach_is_caught() {
         (Breach::Flip, SHORT, "corrupted", |driven| driven.tally.faults.corrupted),
         (Breach::Refuse, LONG, "refused", |driven| driven.tally.refused),
     ];
-    for (breach, drain, name, count) in breaches {
-        let driven = load(breach, drain);
-        assert!(count(&driven) >= 10, "{name}: {:?}", driven.tally.faults);
+    for (partners, (breach, drain, name, count)) in
+        BOTH.into_iter().flat_map(|partners| breaches.map(|breach| (partners, breach)))
+    {
+        let driven = load(partners, breach, drain);
+        assert!(count(&driven) >= 10, "{partners:?}, {name}: {:?}", driven.tally.faults);
         let verdict = driven.tally.verdict(true).unwrap();
         assert!(verdict.contains(name), "{name}: {verdict}");
     }
@@ -340,7 +350,7 @@ fn f_84_every_breach_is_caught() {
 /// Seen to fail when: the check for traffic is dropped.
 #[test]
 fn f_83_a_silent_server_fails_the_run() {
-    let driven = load(Breach::Silence, SHORT);
+    let driven = load(Partners::Neighbours, Breach::Silence, SHORT);
     assert!(driven.tally.verdict(false).unwrap().contains("no message"));
     assert_eq!(driven.tally.faults.lost, driven.tally.sent);
     assert!(!driven.backlog.held);

@@ -9,10 +9,10 @@
 use iris_protocol::frame::{deliver_bytes, encoded_bytes};
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::{self, server_frame};
-use iris_protocol::{Durability, Generation, Incarnation, MessageId, Mono, Offset, ShardId, UserId, Wall};
+use iris_protocol::{Durability, Generation, Incarnation, MessageId, Mono, Offset, Placement, ShardId, UserId, Wall};
 use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId, Ticket};
 use iris_shard::mail::Mail;
-use iris_shard::{Config, MAIL_RING_MIN, Placement, Shard};
+use iris_shard::{Config, MAIL_RING_MIN, Shard};
 use iris_storage::load::{BootLimits, LoadError, LoadRequest, boot_state};
 use iris_storage::op::{Op, Ops};
 use iris_storage::record::RecordBuilder;
@@ -24,6 +24,8 @@ pub(crate) const SHARDS: u16 = 2;
 /// 2026-01-01 in ms since 1970.
 const START: Wall = Wall(1_767_225_600_000);
 const KEY: LogKey = LogKey(7);
+/// Message ids that a shard keeps in memory: so few that some leave it.
+const DEDUP_IDS: usize = 3;
 
 pub(crate) struct Node {
     pub(crate) shard: Shard,
@@ -100,6 +102,7 @@ impl World {
             incarnation: Incarnation([1; 16]),
             durability: Durability::Fsync,
             limits: limits(),
+            dedup_ids: DEDUP_IDS,
             hash_seed: 11,
             mail_ring: MAIL_RING_MIN,
             clock,

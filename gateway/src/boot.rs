@@ -8,8 +8,8 @@ use crate::commands::now;
 use crate::config::{Config, DiskShare};
 use crate::exit::ExitStatus;
 use crate::serve::ServeError;
-use iris_protocol::{Durability, ShardId, Wall};
-use iris_shard::Placement;
+use iris_protocol::limits::DEDUP_MEMORY_MAX;
+use iris_protocol::{Durability, Placement, ShardId, Wall};
 use iris_storage::log::RecordLog;
 use iris_storage::meta::MetaError;
 use iris_storage::number::Vouch;
@@ -151,6 +151,7 @@ fn cores(
             incarnation: directory.meta.meta().incarnation,
             durability: request.durability,
             limits: config.shard_limits(disk),
+            dedup_ids: DEDUP_MEMORY_MAX,
             hash_seed: request.random.rotate_left(u32::from(number)),
             mail_ring: MAIL_RING,
             clock: directory.clock,

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod placement;
 pub mod time;
 pub mod websocket;
 
@@ -30,4 +31,5 @@ pub use code::{CloseClass, CloseCode, RejectClass, RejectCode};
 pub use envelope::{Acceptance, Durability, Envelope, GapReason};
 pub use id::{ConversationId, DeviceId, IdError, Incarnation, MessageId, PayloadHash, ShardId, Slot, UserId};
 pub use limits::Limits;
+pub use placement::Placement;
 pub use time::{Generation, Mono, Offset, Sequence, Wall};

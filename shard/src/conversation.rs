@@ -10,7 +10,7 @@ use crate::mail::RequestRef;
 use crate::ring::Ring;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use iris_protocol::{ConversationId, DeviceId, Envelope, MessageId, Sequence, ShardId, Slot, Wall};
+use iris_protocol::{ConversationId, DeviceId, Envelope, MessageId, Sequence, ShardId, Slot};
 use iris_storage::op::DedupRow;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub(crate) enum Known {
     Unasked,
     /// Asked.
     Asked(LoadId),
-    /// Answered, when the slot's horizon stood there.
-    Told(Option<DedupRow>, Wall),
+    /// Answered. What was not there has not come since: whatever came with the same id before was judged before, and is in memory.
+    Told(Option<DedupRow>),
     /// The table could not answer.
     Failed,
 }

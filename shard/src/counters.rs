@@ -82,4 +82,6 @@ counters! {
     not_owner,
     /// Users, channels, conversations and recipients dropped from memory.
     evicted,
+    /// Message ids dropped from memory: the tables know them.
+    ids_forgotten,
 }

@@ -2,13 +2,14 @@
 //! need not be asked.
 //!
 //! Invariants
-//! - Every id accepted since boot whose time is above its slot's horizon is in memory.
+//! - Every id accepted since boot whose time is above its slot's horizon is in memory, and so is every one that the tables do not
+//!   hold yet.
 //! - Every id accepted since boot that left memory is in the filter, or its slot's `asks_through` is above it.
 //! - An id that is below the floor and not found is never accepted.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use iris_protocol::limits::{DEDUP_MEMORY_MAX, SLOTS};
+use iris_protocol::limits::SLOTS;
 use iris_protocol::{ConversationId, MessageId, PayloadHash, Sequence, Slot, Wall};
 use iris_storage::load::BootState;
 use iris_storage::op::DedupRow;
@@ -63,6 +64,8 @@ pub(crate) enum Lookup {
 const FILTER_BITS: u64 = 1 << 24;
 const FILTER_IDS_MAX: u32 = 1_700_000;
 const FILTER_PROBES: u64 = 6;
+/// Ids that leave memory when one comes: more than one, so that a delay is made up.
+const TRIM_IDS_MAX: u64 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -70,6 +73,7 @@ pub(crate) struct Dedup {
     state: FixedState,
     /// In order of acceptance; the first has position `first`.
     entries: VecDeque<Remembered>,
+    entries_max: usize,
     first: u64,
     index: HashTable<u64>,
     slots: Vec<SlotState>,
@@ -82,7 +86,8 @@ pub(crate) struct Dedup {
 }
 
 impl Dedup {
-    pub(crate) fn new(seed: u64, clock: Wall, boot: &BootState) -> Self {
+    /// Keeps `entries_max` ids in memory.
+    pub(crate) fn new(entries_max: usize, seed: u64, clock: Wall, boot: &BootState) -> Self {
         let mut slots = vec![SlotState::default(); usize::from(SLOTS)];
         for (slot, floor_day, highest) in &boot.floors {
             let highest = match highest {
@@ -97,6 +102,7 @@ impl Dedup {
         Self {
             state: FixedState::with_seed(seed),
             entries: VecDeque::new(),
+            entries_max,
             first: 0,
             index: HashTable::new(),
             slots,
@@ -149,15 +155,10 @@ impl Dedup {
         }
     }
 
-    /// How far unknown ids of this slot need more than memory: an answer of the tables is good while this stands.
-    pub(crate) fn horizon(&self, slot: Slot) -> Wall {
-        self.slots[usize::from(slot.number())].horizon
-    }
-
     /// Remembers an accepted id.
     pub(crate) fn remember(&mut self, key: &Key<'_>, row: DedupRow, ticket: Ticket) {
         let hash = self.hash(key);
-        let position = self.first + u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let position = self.first + to_u64(self.entries.len());
         self.entries.push_back(Remembered {
             conversation: key.conversation.clone(),
             message_id: key.message_id,
@@ -178,9 +179,20 @@ impl Dedup {
         });
         *self.rows.entry(key.message_id.minted_at().day()).or_default() += 1;
         self.rows_total += 1;
-        if self.entries.len() > DEDUP_MEMORY_MAX {
+    }
+
+    // Rule: nothing leaves memory before the tables hold it
+    /// Lets the oldest ids leave memory while there are too many: a few, since each call follows one that is new. Gives how many.
+    pub(crate) fn trim(&mut self, is_filled: impl Fn(Ticket) -> bool) -> u64 {
+        let mut forgotten = 0;
+        while forgotten < TRIM_IDS_MAX && self.entries.len() > self.entries_max {
+            if !self.entries.front().is_some_and(|oldest| is_filled(oldest.ticket)) {
+                break;
+            }
             self.forget_oldest();
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// The oldest id leaves memory: its slot's horizon rises to it, and the filter takes it.
@@ -196,6 +208,9 @@ impl Dedup {
         }
         self.entries.pop_front();
         self.first += 1;
+        if mutant::is_on(Mutant::ForgottenIdIsNew) {
+            return;
+        }
         let state = &mut self.slots[usize::from(slot.number())];
         state.horizon = state.horizon.max(minted_at);
         self.filter_add(hash);

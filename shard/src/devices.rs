@@ -143,7 +143,7 @@ impl Shard {
 
     /// A user that stays in memory has its silent devices detached by the sweep.
     pub(crate) fn detach_in_sweep(&mut self, user: u32) {
-        if self.users[user].device_count() > 1 && self.detach_silent(user) {
+        if self.detach_silent(user) {
             self.after_fewer_devices(user);
         }
     }

@@ -10,7 +10,6 @@ pub mod io;
 pub mod mail;
 pub mod memory;
 pub mod mutant;
-pub mod placement;
 
 mod ack;
 mod arena;
@@ -46,5 +45,4 @@ mod user;
 
 pub use counters::Counters;
 pub use credit::MAIL_RING_MIN;
-pub use placement::Placement;
 pub use shard::{Config, Shard};

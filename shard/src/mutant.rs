@@ -62,6 +62,8 @@ mutants! {
     HorizonAtZero,
     /// After a boot, ids younger than the shard clock count as new.
     HorizonAtClock,
+    /// An id that left memory counts as new.
+    ForgottenIdIsNew,
     /// An entry leaves the inbox when it was sent.
     DeletedWhenSent,
     /// An entry leaves the inbox when one device has it.

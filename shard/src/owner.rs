@@ -157,11 +157,11 @@ impl Shard {
             Lookup::Known(row, ticket) => return compare(row, Some(ticket)),
             Lookup::New => {}
             Lookup::Ask => match &submission.known {
-                Known::Told(Some(row), _) => return compare(*row, None),
-                Known::Told(None, horizon) if *horizon == self.dedup.horizon(slot) => {}
+                Known::Told(Some(row)) => return compare(*row, None),
+                Known::Told(None) => {}
                 Known::Failed => return Verdict::Refuse(RejectCode::Busy),
                 Known::Asked(_) => return Verdict::Wait,
-                Known::Unasked | Known::Told(None, _) => {
+                Known::Unasked => {
                     self.ask_dedup(index, submission);
                     return Verdict::Wait;
                 }
@@ -263,6 +263,7 @@ impl Shard {
             message_id: submission.message_id,
         };
         self.dedup.remember(&key, DedupRow { sequence, server_time, hash }, ticket);
+        self.counters.ids_forgotten += self.dedup.trim(|ticket| self.tickets.is_filled(ticket));
     }
 
     /// The record of an accepted message is durable: it goes to the homes, and with that to its sender.
@@ -359,13 +360,12 @@ impl Shard {
     /// The tables answered for a parked Send.
     pub(crate) fn dedup_loaded(&mut self, index: u32, id: LoadId, answer: DedupAnswer) {
         let Some(state) = self.conversations.at_mut(index) else { return };
-        let horizon = self.dedup.horizon(state.slot);
         for at in 0..state.parked.len() {
             if let Some(submission) = state.parked.at_mut(at)
                 && matches!(submission.known, Known::Asked(asked) if asked == id)
             {
                 submission.known = match answer {
-                    DedupAnswer::Told(row) => Known::Told(row, horizon),
+                    DedupAnswer::Told(row) => Known::Told(row),
                     DedupAnswer::Failed => Known::Failed,
                 };
             }

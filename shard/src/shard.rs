@@ -17,7 +17,6 @@ use crate::io::{Backpressure, ConnId, Deadline, Effect, Input};
 use crate::loads::Loads;
 use crate::mail::Body;
 use crate::memory::Survey;
-use crate::placement::Placement;
 use crate::recipient::Recipient;
 use crate::session::Session;
 use crate::settle::{CONFIRM_DELAY, OWN_COPY_DELAY, SETTLE_DELAY};
@@ -26,7 +25,7 @@ use crate::sweep::Sweep;
 use crate::timers::{Alarm, Delayed, Wheel};
 use crate::unclaimed::Unclaimed;
 use crate::user::{User, Work};
-use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
+use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, Placement, ShardId, Wall};
 use iris_storage::load::BootState;
 use std::collections::VecDeque;
 
@@ -45,6 +44,9 @@ pub struct Config {
     pub durability: Durability,
     /// Limits in force.
     pub limits: Limits,
+    /// Message ids kept in memory, [`DEDUP_MEMORY_MAX`](iris_protocol::limits::DEDUP_MEMORY_MAX) in a server: those that the
+    /// tables do not hold yet come on top.
+    pub dedup_ids: usize,
     /// Seed of every hash map: random per boot, so that clients cannot aim at collisions.
     pub hash_seed: u64,
     /// Capacity of the mail ring of an ordered pair of shards, at least [`MAIL_RING_MIN`](crate::MAIL_RING_MIN). Half of
@@ -114,7 +116,7 @@ impl Shard {
             channels: Arena::new(seed),
             conversations: Arena::new(seed),
             recipients: Arena::new(seed),
-            dedup: Dedup::new(seed, config.clock, &boot),
+            dedup: Dedup::new(config.dedup_ids, seed, config.clock, &boot),
             peers,
             tickets: Tickets::default(),
             loads: Loads::new(),

@@ -19,6 +19,8 @@ mod clocks;
 mod connections;
 #[path = "rules/crowd.rs"]
 mod crowd;
+#[path = "rules/detaching.rs"]
+mod detaching;
 #[path = "rules/devices.rs"]
 mod devices;
 #[path = "rules/expiry.rs"]

@@ -16,9 +16,8 @@ use inboxes::{Inboxes, Row};
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::Rejected;
 use iris_protocol::{
-    ConversationId, DeviceId, MessageId, Mono, Offset, RejectCode, Sequence, ShardId, UserId, Wall,
+    ConversationId, DeviceId, MessageId, Mono, Offset, Placement, RejectCode, Sequence, ShardId, UserId, Wall,
 };
-use iris_shard::Placement;
 use iris_shard::io::ConnId;
 use iris_shard::mail::Body;
 use iris_storage::load::LoadRequest;

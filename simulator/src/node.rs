@@ -1,9 +1,9 @@
 //! One shard of the simulated process: state machine, record log and storage engine.
 
 use crate::disk::Disk;
-use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, ShardId, Wall};
+use iris_protocol::{Durability, Generation, Incarnation, Limits, Mono, Placement, ShardId, Wall};
 use iris_shard::io::Ticket;
-use iris_shard::{Config, Placement, Shard};
+use iris_shard::{Config, Shard};
 use iris_storage::log::LogWrite;
 use iris_storage::open::OpenedCore;
 use iris_storage::segment::LogFiles;
@@ -35,6 +35,8 @@ pub(crate) struct Boot {
     pub(crate) clock: Wall,
     pub(crate) now: Mono,
     pub(crate) limits: Limits,
+    /// Message ids that a shard keeps in memory.
+    pub(crate) dedup_ids: usize,
     pub(crate) durability: Durability,
 }
 
@@ -48,6 +50,7 @@ impl Node {
             incarnation: boot.incarnation,
             durability: boot.durability,
             limits: boot.limits,
+            dedup_ids: boot.dedup_ids,
             hash_seed: 11,
             mail_ring: MAIL_RING,
             clock: boot.clock,

@@ -102,7 +102,8 @@ faults! {
     flips: "flip",
     /// In one seed of four, durability is `os`: a stop of the host loses what was not synced.
     os: "os",
-    /// In one seed of four, limits are narrow, and devices stay away until they are reached.
+    /// In one seed of four, limits are narrow, and devices stay away until they are reached; in another, shards keep few message
+    /// ids in memory.
     limits: "limit",
 }
 

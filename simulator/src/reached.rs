@@ -83,6 +83,8 @@ reached! {
     thrown_out,
     /// A retry was answered with what was stored.
     replayed,
+    /// A message id left memory.
+    ids_forgotten,
     /// A home had an envelope already.
     forward_duplicates,
     /// An entry was acknowledged by all before it needed a record.
@@ -173,6 +175,7 @@ impl Reached {
         self.backpressure += counters.backpressure;
         self.takeovers += counters.takeovers;
         self.replayed += counters.replayed;
+        self.ids_forgotten += counters.ids_forgotten;
         self.forward_duplicates += counters.forward_duplicates;
     }
 }

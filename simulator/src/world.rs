@@ -24,13 +24,12 @@ use apart::Camps;
 use bytes::Bytes;
 use iris_client::session::{Event as Told, Output};
 use iris_client::state::Target;
-use iris_protocol::limits::Limits;
+use iris_protocol::limits::{DEDUP_MEMORY_MAX, Limits};
 use iris_protocol::wire::GapReason;
 use iris_protocol::{
-    CloseCode, ConversationId, DeviceId, Durability, Envelope, Generation, MessageId, Mono, Slot, UserId,
-    Wall,
+    CloseCode, ConversationId, DeviceId, Durability, Envelope, Generation, MessageId, Mono, Placement, Slot,
+    UserId, Wall,
 };
-use iris_shard::Placement;
 use iris_shard::io::{ConnId, LoadId};
 use iris_shard::mail::Mail;
 use iris_storage::load::LoadRequest;
@@ -49,6 +48,8 @@ pub use apart::{Apart, Attack, Camp};
 const START: Wall = Wall(1_767_225_600_000);
 /// The age at which an unknown id is refused, in some runs.
 const SHORT_DEDUP: Duration = Duration::from_secs(3);
+/// How many message ids a shard keeps in memory at least, in some runs.
+const FORGETFUL: usize = 2;
 /// When late devices are linked, in microseconds: messages flow since 2 s.
 const LATE: (u64, u64) = (2_100_000, 3_500_000);
 /// A stop that aims at the moment after a late device's first words, in microseconds.
@@ -160,6 +161,8 @@ pub(crate) struct World {
     calm: bool,
     steps: u64,
     limits: Limits,
+    /// Message ids that a shard keeps in memory.
+    dedup_ids: usize,
     /// What happened in words, if somebody wants to read it.
     story: Option<Story>,
     narrow: Option<Narrow>,
@@ -207,6 +210,13 @@ impl World {
         let is_os = plan.faults.os && seed % 4 == 3;
         let durability = if is_os { Durability::Os } else { Durability::Fsync };
         let narrow = Narrow::of(seed, &mut plan, &mut limits);
+        // Others again keep few ids in memory.
+        let is_forgetful = plan.faults.limits && seed % 4 == 2;
+        let dedup_ids = if is_forgetful {
+            FORGETFUL + usize::try_from(seed / 4 % 13).unwrap_or(0)
+        } else {
+            DEDUP_MEMORY_MAX
+        };
         let mut checker = Checker::default();
         checker.limits(limits, if plan.faults.cores { boot::SHARDS_MAX } else { plan.shards });
         Self {
@@ -239,6 +249,7 @@ impl World {
             calm: false,
             steps: 0,
             limits,
+            dedup_ids,
             story: None,
             narrow,
             apart: None,

@@ -10,6 +10,7 @@ use crate::gateway::Credential;
 use crate::ledger::{Line, Stream};
 use crate::links::LinkId;
 use crate::payload::{Letter, Member as MemberId, Number, Run};
+use hashbrown::HashMap;
 use iris_client::session::{Event, Message, Output, Rejected, Session, SessionConfig};
 use iris_client::{DeviceState, Target};
 use iris_protocol::{Durability, MessageId, Mono, RejectClass, UserId, wire};
@@ -36,12 +37,52 @@ pub(super) enum Note {
     Refused(Number),
 }
 
+/// The messages of one member to another, as the other one sees them.
+#[derive(Debug)]
+pub(super) struct Flow {
+    from: MemberId,
+    line: Line,
+    stream: Stream,
+}
+
+impl Flow {
+    fn new(from: MemberId, plan: &FleetPlan) -> Self {
+        let line = if plan.fresh { Line::from_the_start() } else { Line::from_anywhere() };
+        Self { from, line, stream: Stream::default() }
+    }
+}
+
+/// What arrives at a member.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// From the one that it writes to; its own copies are of the same conversation.
+    Partner(Flow),
+    /// From each of many.
+    Everyone(HashMap<UserId, Flow>),
+}
+
+impl Inbound {
+    pub(super) fn partner(from: MemberId, plan: &FleetPlan) -> Self {
+        Self::Partner(Flow::new(from, plan))
+    }
+
+    pub(super) fn everyone(from: impl Iterator<Item = (UserId, MemberId)>, plan: &FleetPlan) -> Self {
+        Self::Everyone(from.map(|(user, from)| (user, Flow::new(from, plan))).collect())
+    }
+
+    fn flow(&mut self, sender: &UserId) -> Option<&mut Flow> {
+        match self {
+            Self::Partner(flow) => Some(flow),
+            Self::Everyone(flows) => flows.get_mut(sender),
+        }
+    }
+}
+
 /// One device.
 pub(super) struct Member {
     pub(super) link: Option<LinkId>,
     pub(super) touched: bool,
-    /// The partner's messages.
-    pub(super) stream: Stream,
+    inbound: Inbound,
     id: MemberId,
     run: Run,
     token: String,
@@ -52,7 +93,6 @@ pub(super) struct Member {
     greeted: bool,
     online: bool,
     connecting_since: Mono,
-    line: Line,
     sent: u64,
     under_way: VecDeque<(Number, Mono)>,
     /// Deliveries since the last acknowledgement.
@@ -60,7 +100,13 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(id: MemberId, credential: Credential, partner: UserId, plan: &FleetPlan) -> Self {
+    pub(super) fn new(
+        id: MemberId,
+        credential: Credential,
+        partner: UserId,
+        inbound: Inbound,
+        plan: &FleetPlan,
+    ) -> Self {
         let config = SessionConfig {
             ack_every: u32::MAX,
             ack_delay: NEVER,
@@ -74,7 +120,7 @@ impl Member {
         Self {
             link: None,
             touched: false,
-            stream: Stream::default(),
+            inbound,
             id,
             run: plan.run,
             token: credential.token,
@@ -85,7 +131,6 @@ impl Member {
             greeted: false,
             online: false,
             connecting_since: Mono(0),
-            line: if plan.fresh { Line::from_the_start() } else { Line::from_anywhere() },
             sent: 0,
             under_way: VecDeque::new(),
             unacked: 0,
@@ -97,9 +142,13 @@ impl Member {
         self.sent
     }
 
-    /// Messages of the partner, who sent so many, that never came.
-    pub(super) fn missing_count(&self, sent: u64) -> u64 {
-        self.stream.missing_count(sent)
+    pub(super) fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The messages of one sender.
+    pub(super) fn stream_of(&mut self, sender: &UserId) -> Option<&mut Stream> {
+        self.inbound.flow(sender).map(|flow| &mut flow.stream)
     }
 
     /// A connection is on its way.
@@ -206,7 +255,10 @@ impl Member {
                 }
                 notes.push(Note::Delivered);
             }
-            Event::Closed(closed) => tally.complain(|| format!("{closed:?}")),
+            Event::Closed(closed) => {
+                tally.closes += 1;
+                tally.complain(|| format!("{closed:?}"));
+            }
             Event::ServerFault(fault) => {
                 tally.server_faults += 1;
                 tally.complain(|| fault.to_string());
@@ -222,7 +274,13 @@ impl Member {
 
     fn message(&mut self, now: Mono, message: &Message, tally: &mut Tally, notes: &mut Vec<Note>) {
         self.session.stored(now, message.offset);
-        self.line.arrived(message.sequence, &mut tally.faults);
+        tally.arrived += 1;
+        let is_partner = matches!(self.inbound, Inbound::Partner(_));
+        let Some(flow) = self.inbound.flow(&message.sender) else {
+            tally.faults.corrupted += 1;
+            return;
+        };
+        flow.line.arrived(message.sequence, &mut tally.faults);
         if message.sender == self.user {
             notes.push(Note::OwnCopy);
             return;
@@ -236,13 +294,13 @@ impl Member {
             tally.foreign += 1;
             return;
         }
-        let expected = (MemberId(self.id.0 ^ 1), &self.partner, message_number(message.message_id));
-        if expected != (letter.sender, &message.sender, letter.number) {
+        let is_known = !is_partner || message.sender == self.partner;
+        if !is_known || (flow.from, message_number(message.message_id)) != (letter.sender, letter.number) {
             tally.faults.corrupted += 1;
             return;
         }
         let before = tally.faults.duplicated;
-        self.stream.arrived(letter.number, &mut tally.faults);
+        flow.stream.arrived(letter.number, &mut tally.faults);
         if tally.faults.duplicated == before {
             tally.record_delivery(letter.intended, now);
             self.unacked += 1;

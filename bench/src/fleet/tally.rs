@@ -80,6 +80,10 @@ pub struct Tally {
     pub put_off: u64,
     /// Messages refused for good.
     pub refused: u64,
+    /// Envelopes that came in for the first time, of whatever run, own copies among them.
+    pub arrived: u64,
+    /// Connections that the server closed and said why.
+    pub closes: u64,
     /// Messages of another run that came in.
     pub foreign: u64,
     /// Holes that the server announced.
@@ -128,6 +132,8 @@ impl Tally {
             completed: 0,
             put_off: 0,
             refused: 0,
+            arrived: 0,
+            closes: 0,
             foreign: 0,
             gaps: 0,
             disconnects: 0,
@@ -160,6 +166,8 @@ impl Tally {
         self.completed += other.completed;
         self.put_off += other.put_off;
         self.refused += other.refused;
+        self.arrived += other.arrived;
+        self.closes += other.closes;
         self.foreign += other.foreign;
         self.gaps += other.gaps;
         self.disconnects += other.disconnects;

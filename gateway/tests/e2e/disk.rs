@@ -24,9 +24,14 @@ struct Disk {
 impl Disk {
     /// `None` where it cannot be mounted.
     fn mount() -> Option<Self> {
+        Self::mount_as("tmpfs", ROOMY)
+    }
+
+    /// The same of another kind, or of another size.
+    fn mount_as(kind: &str, bytes: u64) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={ROOMY}"), "iris-test"])
+            .args(["-t", kind, "-o", &format!("size={bytes}"), "iris-test"])
             .arg(folder.path())
             .output();
         match mount {
@@ -189,4 +194,35 @@ fn f_37_a_write_without_room_ends_the_process_with_its_status() {
     gateway.restart();
     let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
     assert_eq!(others(&mut bob, texts.len()), texts);
+}
+
+/// Proves: G-LIMIT-5 (a disk that fills up while the ballast is made starts without one; where blocks cannot be reserved they are
+/// written)
+/// The ballast is a link to another file system: one that is too small for it, and one that reserves nothing.
+/// Seen to fail when: `make_ballast` takes a lack of room for another error; `fill` writes nothing.
+#[test]
+fn f_37_a_ballast_that_finds_no_room_does_not_refuse_the_start() {
+    const BALLAST: u64 = 2_500_000;
+    let (Some(small), Some(plain)) = (Disk::mount_as("tmpfs", 1 << 20), Disk::mount_as("ramfs", ROOMY))
+    else {
+        return;
+    };
+    let environment = vec![("IRIS__STORAGE__BALLAST", format!("{BALLAST}B").into())];
+    let mut gateway = Gateway::start(Setup { environment, ..Setup::default() });
+    let ballast = gateway.data_dir().join("BALLAST");
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), BALLAST);
+    let said = |gateway: &Gateway| gateway.log().matches("no room for the ballast file").count();
+    for (disk, is_made) in [(&small, false), (&plain, true)] {
+        assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
+        std::fs::remove_file(&ballast).unwrap_or_default();
+        let target = disk.folder.path().join("ballast");
+        std::os::unix::fs::symlink(&target, &ballast).unwrap();
+        let before = said(&gateway);
+        gateway.restart();
+        assert_eq!(said(&gateway) - before, usize::from(!is_made), "{}", gateway.log());
+        assert_eq!(ballast.exists(), is_made);
+        if is_made {
+            assert_eq!(std::fs::metadata(&target).unwrap().len(), BALLAST);
+        }
+    }
 }

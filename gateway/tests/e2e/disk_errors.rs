@@ -118,6 +118,47 @@ fn f_40_a_table_without_a_descriptor_ends_the_process_and_loses_nothing() {
     fail_under_load(setup, |gateway| limit(gateway, "--nofile=3"), 73, || ());
 }
 
+/// Proves: G-LOG-2 (a name that may not outlive a power cut is no name: a folder that cannot be synced refuses the start)
+/// Seen to fail when: `sync_folder` does nothing.
+#[test]
+fn f_36_a_folder_that_cannot_be_synced_refuses_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = compile("fsync", folder.path()) else { return };
+    let trigger = folder.path().join("trigger");
+    let environment = vec![
+        ("LD_PRELOAD", library.into_os_string()),
+        ("IRIS_FAIL_FOLDER_SYNC", trigger.clone().into_os_string()),
+    ];
+    let mut gateway = Gateway::start(Setup { environment, ..Setup::default() });
+    let mut alice = gateway.device(gateway.over_tcp(), "alice", "phone");
+    wait_welcome(&mut alice);
+    send_accepted(&mut alice, to("bob"), "before");
+    gateway.kill();
+    std::fs::write(&trigger, "").unwrap();
+    assert_eq!(gateway.try_restart(), Err(Some(66)), "{}", gateway.log());
+    std::fs::remove_file(&trigger).unwrap();
+    gateway.restart();
+    let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
+    assert_eq!(text(&wait_message(&mut bob)), "before");
+}
+
+/// Proves: G-LOG-1 (recovery reads on where a signal interrupts it)
+/// Seen to fail when: `read_at` takes `Interrupted` for an error.
+#[test]
+fn f_36_an_interrupted_read_of_the_log_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = compile("interrupt", folder.path()) else { return };
+    let environment = vec![("LD_PRELOAD", library.into_os_string())];
+    let mut gateway = Gateway::start(Setup { environment, ..Setup::default() });
+    let mut alice = gateway.device(gateway.over_tcp(), "alice", "phone");
+    wait_welcome(&mut alice);
+    send_accepted(&mut alice, to("bob"), "before");
+    gateway.kill();
+    gateway.restart();
+    let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
+    assert_eq!(text(&wait_message(&mut bob)), "before");
+}
+
 /// Sets a limit of a running gateway.
 fn limit(gateway: &Gateway, limit: &str) {
     let pid = gateway.pid().to_string();

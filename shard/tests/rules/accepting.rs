@@ -387,3 +387,61 @@ fn after_a_restart_ids_below_the_stored_horizon_are_looked_up() {
     assert_eq!(world.clients[0].accepted[&ahead].sequence, 2);
     assert_eq!(world.clients[0].accepted[&older].sequence, 3);
 }
+
+/// Proves: G-DEDUP-1 (a retry has one effect): two copies wait for the tables, which know neither. The second is the first one's retry.
+/// Seen to fail when: `verdict` takes what the tables said before it looks into memory.
+#[test]
+fn two_copies_that_wait_for_the_tables_have_one_effect() {
+    let (mut world, _, bob) = pair(1, 0, 0);
+    let ahead = world.id_at(world.wall().after_ms(60_000));
+    world.send_id(0, &bob, ahead, "zero");
+    world.settle();
+    world.crash();
+    for client in [0, 1] {
+        world.connect(client);
+    }
+    let warm = world.id_at(world.wall().after_ms(90_000));
+    world.send_id(0, &bob, warm, "warm");
+    world.settle();
+    // Older than what is stored: the tables are asked for each copy.
+    world.hold_loads = true;
+    let id = world.new_id();
+    for _ in 0..2 {
+        world.send_id(0, &bob, id, "once");
+    }
+    world.run();
+    let asked: Vec<_> = world.nodes[0].loads.drain(..).collect();
+    assert_eq!(asked.len(), 2);
+    for (load, request) in asked.into_iter().rev() {
+        let answer = world.nodes[0].tables.load(&request);
+        world.input(0, Input::Loaded { id: load, answer });
+    }
+    world.settle();
+    assert_eq!(world.clients[0].accepted[&id].sequence, 3);
+    assert_eq!(world.clients[1].payloads(), ["zero", "warm", "once"]);
+    assert_eq!(world.sum(|it| it.replayed), 1);
+}
+
+/// Proves: G-DEDUP-1 (a retry has one effect): ids that left memory are asked for.
+/// Seen to fail when: `forget_oldest` does not raise the horizon.
+#[test]
+fn a_retry_whose_id_left_memory_is_answered_from_the_tables() {
+    let mut world = World::new(1);
+    world.dedup_ids = 2;
+    world.crash();
+    for user in ["alice", "bob"] {
+        world.online(user, "phone");
+    }
+    let ids: Vec<_> = (0..8).map(|number| world.send(0, "bob", &format!("{number}"))).collect();
+    world.settle();
+    world.send(0, "bob", "the tables hold what came before");
+    world.settle();
+    assert!(world.sum(|it| it.ids_forgotten) >= 2, "all are in memory");
+    for (number, id) in ids.iter().enumerate() {
+        world.clients[0].accepted.clear();
+        world.send_id(0, "bob", *id, &format!("{number}"));
+        world.settle();
+        assert_eq!(world.clients[0].accepted[id].sequence, number as u64 + 1);
+    }
+    assert_eq!(world.clients[1].payloads().len(), 9);
+}

@@ -237,3 +237,38 @@ fn rows_that_are_being_rewritten_are_read_by_nobody() {
     assert!(world.clients[1].applied.is_empty());
     assert_eq!(world.rows("bob"), 0);
 }
+
+/// Proves: G-GAP-1 (a page that was asked for before a rewrite is not sent after it, however long the disk took)
+/// Seen to fail when: `tidy` lets the count of rewrites go; or `page_loaded` does not compare it.
+#[test]
+fn a_page_from_before_a_rewrite_is_worth_nothing_when_it_comes() {
+    let mut world = with_pair(brief());
+    world.disconnect(1);
+    for number in 0..3 {
+        world.send(0, "bob", &format!("{number}"));
+        world.settle();
+    }
+    // He leaves memory: his rows are in the tables alone.
+    world.pass(Duration::from_secs(36));
+    world.hold_loads = true;
+    world.connect(1);
+    world.run();
+    let is_inbox = |(_, request): &(LoadId, LoadRequest)| matches!(request, LoadRequest::Inbox { .. });
+    while !world.nodes[0].loads.iter().any(is_inbox) {
+        assert!(world.load_one(0), "his inbox is not read");
+        world.run();
+    }
+    // The purge at load looks, too: the page for his phone is the one that wants more than a row.
+    let is_page = |(_, request): &(LoadId, LoadRequest)| matches!(request, LoadRequest::Inbox { entries_max, .. } if *entries_max > 1);
+    let at = world.nodes[0].loads.iter().position(is_page).expect("no page is read for his phone");
+    let (id, request) = world.nodes[0].loads.remove(at).expect("a question");
+    let late = world.nodes[0].tables.load(&request);
+    world.hold_loads = false;
+    world.pass(Duration::from_secs(10));
+    assert_eq!((world.rows("bob"), world.sum(|it| it.gaps_expired)), (1, 1), "no rewrite, or a second one");
+    world.input(0, Input::Loaded { id, answer: late });
+    world.settle();
+    assert!(world.clients[1].applied.is_empty(), "he was sent what had expired");
+    assert_eq!(holes(&world, 1, "d:alice:bob"), [(1, 3, true)]);
+    assert_eq!(world.rows("bob"), 0);
+}

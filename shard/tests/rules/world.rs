@@ -4,14 +4,14 @@ use crate::client::{Client, wire_of};
 use crate::tables::Tables;
 use bytes::Bytes;
 use iris_protocol::frame::encoded_bytes;
-use iris_protocol::limits::Limits;
+use iris_protocol::limits::{DEDUP_MEMORY_MAX, Limits};
 use iris_protocol::wire::{self, client_frame, send::Target, server_frame};
 use iris_protocol::{
-    ConversationId, Durability, Generation, Incarnation, MessageId, Mono, ShardId, UserId, Wall,
+    ConversationId, Durability, Generation, Incarnation, MessageId, Mono, Placement, ShardId, UserId, Wall,
 };
 use iris_shard::io::{ConnId, Effect, Frame, Input, LoadId, Login, Ticket};
 use iris_shard::mail::Mail;
-use iris_shard::{Config, Counters, Placement, Shard};
+use iris_shard::{Config, Counters, Shard};
 use iris_storage::load::LoadRequest;
 use iris_storage::op::Ops;
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) generation: Generation,
     pub(crate) limits: Limits,
     pub(crate) mail_ring: usize,
+    /// Message ids that each shard keeps in memory, from its next boot on.
+    pub(crate) dedup_ids: usize,
     pub(crate) hold_stores: bool,
     pub(crate) hold_mail: bool,
     pub(crate) hold_loads: bool,
@@ -73,6 +75,7 @@ impl World {
             generation: Generation(1),
             limits,
             mail_ring,
+            dedup_ids: DEDUP_MEMORY_MAX,
             hold_stores: false,
             hold_mail: false,
             hold_loads: false,
@@ -101,6 +104,7 @@ impl World {
             incarnation: Incarnation([7; 16]),
             durability: Durability::Fsync,
             limits: self.limits,
+            dedup_ids: self.dedup_ids,
             hash_seed: 42,
             mail_ring: self.mail_ring,
             clock,

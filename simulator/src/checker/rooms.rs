@@ -6,8 +6,7 @@
 
 use super::Violation;
 use iris_protocol::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
-use iris_protocol::{ConversationId, Envelope, Mono, Sequence, ShardId, UserId};
-use iris_shard::Placement;
+use iris_protocol::{ConversationId, Envelope, Mono, Placement, Sequence, ShardId, UserId};
 use iris_shard::mail::{Body, RecipientState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,10 +5,9 @@ use bytes::Bytes;
 use iris_protocol::limits::Limits;
 use iris_protocol::wire::{self, GapReason, server_frame::Frame};
 use iris_protocol::{
-    ConversationId, DeviceId, Envelope, Generation, MessageId, Mono, Offset, PayloadHash, RejectCode,
-    Sequence, ShardId, UserId, Wall,
+    ConversationId, DeviceId, Envelope, Generation, MessageId, Mono, Offset, PayloadHash, Placement,
+    RejectCode, Sequence, ShardId, UserId, Wall,
 };
-use iris_shard::Placement;
 use iris_shard::io::ConnId;
 use iris_shard::mail::{Body, RecipientState};
 use iris_storage::op::{CursorRow, Entry, Op};

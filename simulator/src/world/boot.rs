@@ -152,6 +152,7 @@ impl World {
             clock: opened.clock,
             now: self.now,
             limits: self.limits,
+            dedup_ids: self.dedup_ids,
             durability: self.durability,
         };
         self.outbox = opened.cores.iter().flat_map(|core| core.boot.outbox.clone()).collect();

@@ -23,24 +23,12 @@ fn credential(user: &str) -> Credential {
 }
 
 fn world() -> World {
-    let plan = FleetPlan {
-        server: std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
-        first: 0,
-        run: Run(77),
-        skew: 0.0,
-        payload_bytes: 64,
-        drain: Duration::ZERO,
-        own_ack_delay: Duration::ZERO,
-        heartbeat: Duration::ZERO,
-        durability: Durability::Os,
-        fresh: true,
-        connecting: 1,
-        connect_rate: 1.0,
-        churn: 0.0,
-        backoff: iris_client::session::Backoff::default(),
-    };
+    let server = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    let idle = FleetPlan::idle(server, Durability::Os, 1.0);
+    let plan = FleetPlan { run: Run(77), payload_bytes: 64, fresh: true, ..idle };
     let member = |id: u32, user: &str, partner: &str| {
-        Member::new(MemberId(id), credential(user), UserId::parse(partner).unwrap(), &plan)
+        let inbound = Inbound::partner(MemberId(id ^ 1), &plan);
+        Member::new(MemberId(id), credential(user), UserId::parse(partner).unwrap(), inbound, &plan)
     };
     let (sender, receiver) = (member(0, "u0", "u1"), member(1, "u1", "u0"));
     let mut world = World { sender, receiver, tally: Tally::new(), plan };
@@ -49,6 +37,12 @@ fn world() -> World {
 }
 
 impl World {
+    /// Of the sender's messages, so many.
+    fn missing_count(&mut self, sent: u64) -> u64 {
+        let sender = self.sender.user().clone();
+        self.receiver.stream_of(&sender).unwrap().missing_count(sent)
+    }
+
     fn log_in(&mut self, durability: Durability) {
         let welcome = wire::Welcome {
             version: 1,
@@ -112,8 +106,8 @@ fn what_arrives_in_order_is_clean() {
     }
     assert_eq!((world.tally.logged_in, world.tally.delivered), (2, 3));
     assert!(world.tally.faults.is_clean(), "{:?}", world.tally.faults);
-    assert_eq!(world.receiver.missing_count(3), 0);
-    assert_eq!(world.receiver.missing_count(4), 1);
+    assert_eq!(world.missing_count(3), 0);
+    assert_eq!(world.missing_count(4), 1);
     assert_eq!(world.receiver.flush_acks(NOW), 3);
 }
 
@@ -161,7 +155,7 @@ fn a_changed_payload_is_corrupted() {
     world.deliver(1, &wire::Send { payload: flipped.into(), ..first.clone() });
     world.deliver(2, &wire::Send { payload: first.payload.clone(), ..second });
     assert_eq!((world.tally.faults.corrupted, world.tally.delivered), (2, 0));
-    assert_eq!(world.receiver.missing_count(2), 2);
+    assert_eq!(world.missing_count(2), 2);
 }
 
 /// A gateway that promises another durability than the run is about is a fault.

@@ -3,8 +3,8 @@
 //! Invariants
 //! - Every slot has exactly one owner, below the number of shards.
 
-use iris_protocol::limits::{SHARDS_MAX, SLOTS};
-use iris_protocol::{ShardId, Slot};
+use crate::limits::{SHARDS_MAX, SLOTS};
+use crate::{ShardId, Slot};
 use std::sync::Arc;
 
 /// The slot table of a process. Cheap to clone.
@@ -19,14 +19,15 @@ impl Placement {
     #[must_use]
     pub fn even(shards: u16) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards are not 1 to {SHARDS_MAX}");
-        let table = (0..SLOTS).map(|slot| ShardId(slot % shards)).collect();
+        let table = (0..SLOTS).map(|slot| ShardId(slot.checked_rem(shards).unwrap_or(0))).collect();
         Self { table, shards }
     }
 
     /// The owner of a slot.
     #[must_use]
     pub fn shard_of(&self, slot: Slot) -> ShardId {
-        self.table[usize::from(slot.number())]
+        // The table has a place for every slot.
+        self.table.get(usize::from(slot.number())).copied().unwrap_or(ShardId(0))
     }
 
     /// Number of shards.
