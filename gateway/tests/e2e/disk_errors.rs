@@ -135,7 +135,8 @@ fn f_36_a_folder_that_cannot_be_synced_refuses_the_start() {
     send_accepted(&mut alice, to("bob"), "before");
     gateway.kill();
     std::fs::write(&trigger, "").unwrap();
-    assert_eq!(gateway.try_restart(), Err(Some(66)), "{}", gateway.log());
+    assert_eq!(gateway.try_restart(), Err(Some(73)), "{}", gateway.log());
+    assert!(gateway.log().contains("table folder: Input/output error"), "{}", gateway.log());
     std::fs::remove_file(&trigger).unwrap();
     gateway.restart();
     let mut bob = gateway.device(gateway.over_tcp(), "bob", "phone");
