@@ -179,14 +179,21 @@ impl Core {
             self.take_events(now)?;
             self.take_mail(now);
             self.take_answers(now);
-            self.greet_waiting(now);
             self.end_revoked(now);
             self.take_asks(now);
             self.keep_time(now);
-            let more = self.carry_out(now)?;
+            let mut more = self.carry_out(now)?;
             // First in the submission: another core begins while this one sends.
             self.wake_peers();
             self.flush();
+            if self.handshakes.is_waiting() {
+                // Whoever is logged in has what is due to them before a herd takes its part of the tick.
+                self.parts.reactor.submit()?;
+                self.greet_waiting(now);
+                more |= self.carry_out(now)?;
+                self.wake_peers();
+                self.flush();
+            }
             self.recorder.end_tick();
             self.timing.more = more;
             if self.is_done() {

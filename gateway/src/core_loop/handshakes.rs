@@ -1,7 +1,8 @@
 //! Handshakes wait for their turn: a tick spends so much time on those who have not logged in, and no more.
 //!
 //! Invariants
-//! - Who is logged in waits in a tick for one budget of handshakes, and for the one that went over it.
+//! - Who is logged in waits for one handshake of its own tick, if that one came before, and for a budget of the tick before: a tick
+//!   greets those who wait when everything else of it has left.
 //! - First come, first served; the bytes of a connection stay in order.
 //! - What waits is bounded, in connections and in bytes of each; what is above is refused, the newest first.
 //! - Who has had a turn is not refused for those who have not: a handshake that was begun is not made in vain.
@@ -79,7 +80,7 @@ impl Handshakes {
 
     /// Bytes of a connection that has not logged in have come: they are kept unless their turn is now.
     pub(super) fn offer(&mut self, conn: Conn, has_begun: bool, bytes: &[u8]) -> Turn {
-        if self.queue.is_empty() && self.spent < BUDGET {
+        if self.queue.is_empty() && self.spent.is_zero() {
             return Turn::Now;
         }
         let is_new = !self.bytes.contains_key(&conn);

@@ -40,6 +40,15 @@ impl Reactor {
         Ok(())
     }
 
+    /// Hands what was asked for to the kernel at once, in the middle of a turn's work: sends leave before something that takes long.
+    /// What happens is collected by the next turn.
+    ///
+    /// # Errors
+    /// As of [`turn`](Self::turn).
+    pub fn submit(&mut self) -> io::Result<()> {
+        self.enter_those_that_want()
+    }
+
     /// How long this turn may wait.
     fn limit(&self, wait: Wait) -> Limit {
         if !self.output.events.is_empty() {

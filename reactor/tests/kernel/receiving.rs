@@ -236,3 +236,19 @@ fn one_connection_takes_its_share_of_a_turn_and_no_more() {
     }
     drop(peer.join().expect("peer"));
 }
+
+/// A send that is submitted in the middle of a turn's work reaches its peer before that work ends; what becomes of it is told by the
+/// next turn.
+/// Seen to fail when: `submit` does nothing.
+#[test]
+fn what_is_submitted_leaves_before_the_next_turn() {
+    let mut host = Host::new(&config());
+    let (mut stream, conn) = host.pair();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    host.reactor.send(conn, b"now".to_vec());
+    host.reactor.submit().expect("submitted");
+    assert_eq!(read_exactly(&mut stream, 3), b"now");
+    assert!(host.reactor.next().is_none(), "nothing was collected");
+    host.until(|_, event| matches!(event, Event::Sent { conn: to, .. } if to == conn).then_some(()));
+    host.talks(&mut stream, conn);
+}

@@ -45,6 +45,20 @@ fn a_herd_is_greeted_in_order_and_a_budget_at_a_time() {
     assert_eq!(greeted, (0..150).collect::<Vec<u64>>());
 }
 
+/// Proves: G-EDGE-4 (in a turn, what is due to those who are logged in is held up by one handshake: the second waits until it has left)
+/// Seen to fail when: `Handshakes::offer` says Now while the budget lasts.
+#[test]
+fn the_second_handshake_of_a_turn_waits_for_what_is_due_to_others() {
+    let mut handshakes = Handshakes::default();
+    for _ in 0..2 {
+        handshakes.begin_tick();
+        assert_eq!(handshakes.offer(Conn::from_bits(1), false, b"hello"), Turn::Now);
+        handshakes.spend(HANDSHAKE);
+        assert_eq!(handshakes.offer(Conn::from_bits(2), false, b"hello"), Turn::Later);
+        assert_eq!(handshakes.next(), Some((Conn::from_bits(2), b"hello".to_vec())));
+    }
+}
+
 /// Proves: G-EDGE-4 (what waits is bounded in connections and bytes; the newest is refused, and who was there keeps its place)
 /// Seen to fail when: the length of the queue is not looked at.
 #[test]
