@@ -160,6 +160,9 @@ pub fn drive(
         })?;
         measurement.end().map(|cost| (cost, samples))
     });
+    if measured.is_err() {
+        plan.orders.stop();
+    }
     progress.say("waiting for the last messages");
     let tally = team.join()?;
     let (cost, samples) = measured?;
@@ -313,6 +316,9 @@ pub fn fleet_plan(plan: &TrafficPlan, target: &Target, run: Run, first: u32) -> 
         connect_rate: plan.connect_rate / f64::from(plan.threads),
         churn: plan.churn / f64::from(plan.threads),
         backoff: plan.backoff,
+        is_slow: plan.is_slow,
+        orders: plan.orders.clone(),
+        parts: plan.parts.clone(),
     }
 }
 

@@ -64,6 +64,9 @@ pub enum BenchError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The run was asked to end.
+    #[error("interrupted")]
+    Interrupted,
     /// Measured, and what was measured is bad.
     #[error("{0}")]
     Verdict(String),
@@ -91,6 +94,7 @@ impl BenchError {
             | Self::Child { .. }
             | Self::Tls(_)
             | Self::Timeout { .. }
+            | Self::Interrupted
             | Self::Protocol(_) => Status::Failed,
         }
     }

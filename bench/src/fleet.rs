@@ -6,8 +6,10 @@
 
 mod churn;
 mod member;
+mod part;
 mod tally;
 
+pub use part::Part;
 pub use tally::{MINUTE, Meter, Tally};
 
 use crate::clock::Clock;
@@ -17,6 +19,7 @@ use crate::gateway::{Credential, source_address};
 use crate::histogram::Latencies;
 use crate::ledger::Stream;
 use crate::links::{Ending, LinkId, Links, Traffic, Wires};
+use crate::orders::Orders;
 use crate::payload::{Member as MemberId, PAYLOAD_BYTES_MIN, Run};
 use crate::schedule::Schedule;
 use crate::senders::Senders;
@@ -31,6 +34,7 @@ use member::{Inbound, Member, Note};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// How often sessions' deadlines are looked at: they are seconds away.
@@ -96,6 +100,12 @@ pub struct FleetPlan {
     pub churn: f64,
     /// How long sessions wait before they connect again.
     pub backoff: Backoff,
+    /// Every other member does not read what comes inside the window.
+    pub is_slow: bool,
+    /// What the fleet is told while it runs.
+    pub orders: Orders,
+    /// Who is told every minute what was counted so far.
+    pub parts: Option<Sender<Part>>,
 }
 
 impl FleetPlan {
@@ -117,6 +127,9 @@ impl FleetPlan {
             connect_rate,
             churn: 0.0,
             backoff: Backoff::default(),
+            is_slow: false,
+            orders: Orders::default(),
+            parts: None,
         }
     }
 }
@@ -138,6 +151,10 @@ pub struct Fleet {
     /// The next session to be looked at.
     hand: usize,
     churn: Churn,
+    /// Whether every other member does not read now.
+    is_paused: bool,
+    /// Minutes that were handed in.
+    handed_in: usize,
     tally: Tally,
     meter: Arc<Meter>,
 }
@@ -171,6 +188,8 @@ impl Fleet {
             next_sweep: clock.now().after(SWEEP),
             hand: 0,
             churn: Churn::default(),
+            is_paused: false,
+            handed_in: 0,
             tally: Tally::new(),
             meter,
             plan,
@@ -270,7 +289,7 @@ impl Fleet {
         };
         let senders = Senders::new(count.saturating_sub(receivers), self.plan.skew);
         let deadline = window.until.after(self.plan.drain);
-        while !self.is_over(total) && self.clock.now() < deadline {
+        while !self.is_over(total) && self.clock.now() < deadline && !self.plan.orders.is_stopped() {
             let due = schedule.due(self.clock.now()).min(total);
             while self.tally.sent < due {
                 let intended = schedule.intended(self.tally.sent);
@@ -279,6 +298,8 @@ impl Fleet {
             }
             let next = if self.tally.sent < total { schedule.intended(self.tally.sent) } else { deadline };
             self.pump(links, next)?;
+            self.hand_in();
+            self.slow_down(links.wires());
         }
         self.settle_accounts();
         Ok(self.tally)

@@ -500,8 +500,8 @@ impl Gateway {
     /// Adds the end of the gateway's log to an error.
     pub fn explain(&self, error: BenchError) -> BenchError {
         match &self.started {
-            Some(started) => explain(error, &started.log()),
-            None => error,
+            Some(started) if !matches!(error, BenchError::Interrupted) => explain(error, &started.log()),
+            Some(_) | None => error,
         }
     }
 }

@@ -6,13 +6,15 @@
 
 use crate::schedule::exact;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Longest latency told apart; a run that waits longer than this for a message has failed anyway.
 const LATENCY_MAX: Duration = Duration::from_mins(10);
 
-/// A distribution of latencies.
-#[derive(Clone, Debug)]
+/// A distribution of latencies; a file has it as pairs of nanoseconds and counts.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct Latencies {
     histogram: Histogram<u64>,
 }
@@ -81,6 +83,23 @@ impl Latencies {
     /// The histogram itself, in nanoseconds.
     pub fn inner(&self) -> &Histogram<u64> {
         &self.histogram
+    }
+}
+
+impl From<Latencies> for Vec<(u64, u64)> {
+    fn from(latencies: Latencies) -> Self {
+        let recorded = latencies.histogram.iter_recorded();
+        recorded.map(|it| (it.value_iterated_to(), it.count_at_value())).collect()
+    }
+}
+
+impl From<Vec<(u64, u64)>> for Latencies {
+    fn from(recorded: Vec<(u64, u64)>) -> Self {
+        let mut latencies = Self::new();
+        for (nanos, count) in recorded {
+            latencies.histogram.saturating_record_n(nanos, count);
+        }
+        latencies
     }
 }
 

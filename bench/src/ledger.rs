@@ -10,10 +10,11 @@
 
 use crate::payload::Number;
 use iris_protocol::Sequence;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What was wrong in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Faults {
     /// Sent and not refused, and never arrived.
     pub lost: u64,

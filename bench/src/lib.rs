@@ -38,6 +38,7 @@ pub mod links;
 pub mod measure;
 pub mod memory;
 pub mod options;
+pub mod orders;
 pub mod output;
 pub mod page;
 pub mod past;

@@ -81,6 +81,7 @@ pub struct Wires {
     links: Slab<Link>,
     dirty: Vec<LinkId>,
     ending: Vec<(LinkId, Ending)>,
+    pausing: Vec<(LinkId, bool)>,
     spare: Vec<Vec<u8>>,
 }
 
@@ -98,6 +99,11 @@ impl Wires {
     /// Ends a connection at the end of this turn.
     pub fn end(&mut self, id: LinkId, how: Ending) {
         self.ending.push((id, how));
+    }
+
+    /// Stops reading from a connection at the end of this turn, or reads again.
+    pub fn pause(&mut self, id: LinkId, pause: bool) {
+        self.pausing.push((id, pause));
     }
 
     /// True if a connection's handshake resumed an earlier session.
@@ -150,7 +156,13 @@ impl Links {
     /// The host has no usable io_uring.
     pub fn new(config: &Config, security: Security) -> Result<Self, BenchError> {
         let reactor = Reactor::new(config)?;
-        let wires = Wires { links: Slab::new(), dirty: Vec::new(), ending: Vec::new(), spare: Vec::new() };
+        let wires = Wires {
+            links: Slab::new(),
+            dirty: Vec::new(),
+            ending: Vec::new(),
+            pausing: Vec::new(),
+            spare: Vec::new(),
+        };
         Ok(Self { reactor, security, by_conn: HashMap::new(), wires, plain: Vec::new() })
     }
 
@@ -200,6 +212,13 @@ impl Links {
                     Ending::Close => self.reactor.close(link.conn),
                     Ending::Abort => self.reactor.abort(link.conn),
                 }
+            }
+        }
+        for (id, pause) in std::mem::take(&mut self.wires.pausing) {
+            match self.wires.links.get(id.0) {
+                Some(link) if pause => self.reactor.pause(link.conn),
+                Some(link) => self.reactor.resume(link.conn),
+                None => {}
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod trials;
 pub use trials::{BystanderArgs, DrainArgs, FaninArgs, HostileArgs, StallArgs, StormArgs};
 
 use crate::chart::Scale;
+use crate::soak::Fault;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -552,9 +553,18 @@ pub struct SoakArgs {
     /// Connections that the load ends by itself, a second; every other one with a reset.
     #[arg(long, default_value_t = 20.0)]
     pub churn: f64,
-    /// Kill the gateway (SIGKILL) and start it again this often; never by default.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub kill_every: Option<Duration>,
+    /// Faults that come in turn; none by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub fault: Vec<Fault>,
+    /// Time from the beginning of one fault to that of the next.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub fault_every: Duration,
+    /// How long a fault lasts that has an end.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub fault_for: Duration,
+    /// Go on from what an interrupted soak with the same settings left in the directory of --out.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
     /// Connections; without it, two for each of --pairs. Half of them are pairs that talk to each other.
     #[arg(long)]
     pub connections: Option<u32>,

@@ -4,14 +4,16 @@
 //! - A plan that exists can be run: rates and times are positive, connections come in pairs, frames hold their head.
 
 use crate::error::BenchError;
-use crate::fleet::Partners;
+use crate::fleet::{Part, Partners};
 use crate::floor::frame::FRAME_BYTES_MIN;
 use crate::host;
 use crate::options::{BystanderArgs, CommitArgs, Engine, FloorArgs, MessageArgs, ServeKind, TrafficArgs};
+use crate::orders::Orders;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use iris_client::session::Backoff;
 use iris_protocol::limits::{self, FRAME_BYTES_MAX, LENGTH_BYTES, PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// Largest exponent of the senders' shares: the busiest sends nine of ten messages then.
@@ -165,6 +167,12 @@ pub struct TrafficPlan {
     pub churn: f64,
     /// How long sessions wait before they connect again.
     pub backoff: Backoff,
+    /// Every other device does not read what comes in the measured time.
+    pub is_slow: bool,
+    /// What it is told while it runs.
+    pub orders: Orders,
+    /// Who is told every minute what was counted so far.
+    pub parts: Option<Sender<Part>>,
 }
 
 impl TrafficPlan {
@@ -203,6 +211,9 @@ impl TrafficPlan {
             connect_rate: args.connect_rate,
             churn: 0.0,
             backoff: Backoff::default(),
+            is_slow: false,
+            orders: Orders::default(),
+            parts: None,
         })
     }
 }
@@ -241,6 +252,9 @@ impl TrafficPlan {
             connect_rate: 2_000.0,
             churn: 0.0,
             backoff: Backoff::default(),
+            is_slow: false,
+            orders: Orders::default(),
+            parts: None,
         })
     }
 }

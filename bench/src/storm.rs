@@ -115,7 +115,8 @@ fn watch(
     let idle = FleetPlan::idle(gateway.address, durability(server.durability), args.connect_rate);
     let backoff = Backoff { base: args.within, cap: args.within * 4, stable_after: Duration::ZERO };
     let clock = Clock::start();
-    let fleet = Fleet::new(FleetPlan { backoff, ..idle }, clock, leave.to_vec(), Arc::new(Meter::default()));
+    let idle = FleetPlan { backoff, connecting: args.connecting.max(1), heartbeat: args.heartbeat, ..idle };
+    let fleet = Fleet::new(idle, clock, leave.to_vec(), Arc::new(Meter::default()));
     let ((begin, is_begun), (ready, is_ready)) = (channel(), channel());
     let sky = Sky {
         clock,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Room on it; the file has blocks where something is written only.
-const BYTES: u64 = 4 << 30;
+const BYTES: u64 = 16 << 30;
 
 /// See the module.
 #[derive(Debug)]

@@ -293,6 +293,9 @@ fn load(partners: Partners, breach: Breach, drain: Duration) -> Driven {
         connect_rate: 1_000.0,
         churn: 0.0,
         backoff: iris_client::session::Backoff::default(),
+        is_slow: false,
+        orders: iris_bench::orders::Orders::default(),
+        parts: None,
     };
     let keys = Keyring::new(&gateway, 4).unwrap();
     let running = Gateway::start(&gateway, &keys).unwrap();

@@ -1,4 +1,4 @@
-//! Connections that the load ends by itself: one by one during a soak, all at once for a storm.
+//! Connections that the load ends by itself, or does not read from: one by one, or all at once.
 //!
 //! Invariants
 //! - A member that was cut off comes back by its session's own plan, with what was unanswered.
@@ -16,11 +16,17 @@ use std::time::Duration;
 pub(super) struct Churn {
     count: u64,
     next: Option<Mono>,
+    /// How often all of them were ended.
+    cuts: u64,
 }
 
 impl Fleet {
     /// Ends the connections that are due.
     pub(super) fn churn(&mut self, wires: &mut Wires, now: Mono) {
+        let cuts = self.plan.orders.cuts();
+        if std::mem::replace(&mut self.churn.cuts, cuts) != cuts {
+            self.hang_up_all(wires, now);
+        }
         if self.plan.churn <= 0.0 {
             return;
         }
@@ -43,10 +49,25 @@ impl Fleet {
     /// The ring failed.
     pub fn cut_off(&mut self, links: &mut Links) -> Result<(), BenchError> {
         let now = self.clock.now();
-        for index in 0..self.members.len() {
-            self.hang_up(links.wires(), index, Ending::Abort, now);
-        }
+        self.hang_up_all(links.wires(), now);
         self.pump(links, now)
+    }
+
+    /// Inside the window of a slow load every other connection is not received from; afterwards all are again.
+    pub(super) fn slow_down(&mut self, wires: &mut Wires) {
+        let pause = self.plan.is_slow && self.tally.window.contains(self.clock.now());
+        if std::mem::replace(&mut self.is_paused, pause) == pause {
+            return;
+        }
+        for link in self.members.iter().skip(1).step_by(2).filter_map(|member| member.link) {
+            wires.pause(link, pause);
+        }
+    }
+
+    fn hang_up_all(&mut self, wires: &mut Wires, now: Mono) {
+        for index in 0..self.members.len() {
+            self.hang_up(wires, index, Ending::Abort, now);
+        }
     }
 
     fn hang_up(&mut self, wires: &mut Wires, index: usize, how: Ending, now: Mono) {

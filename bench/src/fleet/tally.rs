@@ -10,6 +10,8 @@ use crate::ledger::Faults;
 use crate::schedule::Window;
 use iris_protocol::Mono;
 use iris_reactor::CloseCause;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -50,9 +52,10 @@ impl Meter {
 }
 
 /// All counts and distributions of one thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Tally {
-    /// The measured part of the run.
+    /// The measured part of the run; a file has none: its times are over.
+    #[serde(skip, default = "never")]
     pub window: Window,
     /// Intended time to delivery.
     pub delivery: Latencies,
@@ -112,7 +115,7 @@ pub struct Tally {
 impl Tally {
     /// Nothing counted, and a window that never comes.
     pub fn new() -> Self {
-        Self::of(Window { from: Mono(u64::MAX), until: Mono(u64::MAX) })
+        Self::of(never())
     }
 
     /// Nothing counted.
@@ -151,12 +154,35 @@ impl Tally {
 
     /// Adds another thread's.
     pub fn add(&mut self, other: &Self) {
-        self.delivery.merge(&other.delivery);
-        self.first.merge(&other.first);
-        self.last.merge(&other.last);
         let minutes = self.minutes.len().max(other.minutes.len());
         self.minutes.resize_with(minutes, Latencies::new);
         self.minutes.iter_mut().zip(&other.minutes).for_each(|(own, other)| own.merge(other));
+        self.logged_in += other.logged_in;
+        self.online += other.online;
+        self.count(other);
+    }
+
+    /// Puts an earlier run of the same devices before this one.
+    pub fn resume(&mut self, mut before: Self) {
+        before.minutes.append(&mut self.minutes);
+        self.minutes = std::mem::take(&mut before.minutes);
+        self.count(&before);
+    }
+
+    /// The same with the distributions of these minutes only.
+    pub(super) fn of_minutes(&mut self, minutes: Range<usize>) -> Self {
+        let all = std::mem::take(&mut self.minutes);
+        let minutes = minutes.map(|minute| all.get(minute).cloned().unwrap_or_default()).collect();
+        let part = Self { minutes, ..self.clone() };
+        self.minutes = all;
+        part
+    }
+
+    /// Adds what can be added whatever `other` is.
+    fn count(&mut self, other: &Self) {
+        self.delivery.merge(&other.delivery);
+        self.first.merge(&other.first);
+        self.last.merge(&other.last);
         self.ack.merge(&other.ack);
         self.lag.merge(&other.lag);
         self.sent += other.sent;
@@ -173,8 +199,6 @@ impl Tally {
         self.disconnects += other.disconnects;
         self.server_faults += other.server_faults;
         self.faults.add(other.faults);
-        self.logged_in += other.logged_in;
-        self.online += other.online;
         self.returns += other.returns;
         self.cut_off += other.cut_off;
         self.repeats += other.repeats;
@@ -304,6 +328,10 @@ impl Tally {
     }
 }
 
+fn never() -> Window {
+    Window { from: Mono(u64::MAX), until: Mono(u64::MAX) }
+}
+
 impl Default for Tally {
     fn default() -> Self {
         Self::new()
@@ -383,6 +411,29 @@ mod tests {
         tally.add(&other);
         let counts: Vec<_> = tally.minutes.iter().map(Latencies::count).collect();
         assert_eq!(counts, [2, 0, 1]);
+    }
+
+    /// What was handed in minute by minute and read back from a file is what was counted; a run that goes on comes after it.
+    /// Seen to fail when: minutes of a resumed run are merged with those before it; or counts of the run before are left out.
+    #[test]
+    fn a_resumed_run_goes_on_where_the_one_before_ended() {
+        let minute = |minute: u64| Mono(100 + minute * 60_000_000_000);
+        let mut whole = Tally::of(Window { from: Mono(100), until: minute(9) });
+        for number in 0..5 {
+            whole.sent += 1;
+            whole.record_delivery(minute(number / 2), minute(number + 1));
+        }
+        whole.repeats = 2;
+        let handed_in = whole.of_minutes(1..3);
+        assert_eq!(handed_in.minutes.iter().map(Latencies::count).collect::<Vec<_>>(), [2, 1]);
+        let file = serde_json::to_string(&whole.of_minutes(0..3)).unwrap();
+        let before: Tally = serde_json::from_str(&file).unwrap();
+        let mut tally = tally();
+        tally.resume(before);
+        assert_eq!(tally.minutes.iter().map(Latencies::count).collect::<Vec<_>>(), [2, 2, 1, 1]);
+        assert_eq!((tally.sent, tally.delivered, tally.repeats), (6, 6, 2));
+        assert_eq!(tally.delivery.count(), 6);
+        assert!((tally.delivery.summary().max_us - whole.delivery.summary().max_us).abs() < 1.0);
     }
 
     /// Only messages meant to leave inside the window have latencies; all are counted.

@@ -40,6 +40,12 @@ pub struct StormArgs {
     /// Connections a second while they are made for the first time.
     #[arg(long, default_value_t = 1_000.0)]
     pub connect_rate: f64,
+    /// Connections on their way at the same time, while they are made for the first time.
+    #[arg(long, default_value_t = 64)]
+    pub connecting: u32,
+    /// Silence after which either side asks for life; the server's default if not given.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub heartbeat: Duration,
     /// The gateway is killed (SIGKILL) and started again, instead of connections being cut; nobody stays then.
     #[arg(long)]
     pub kill: bool,
