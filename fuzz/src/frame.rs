@@ -3,10 +3,11 @@
 //! Invariants checked
 //! - A length is refused exactly if it is zero or above the limit.
 //! - Decoding never panics: it gives a frame, no frame (an unknown kind), or a typed error.
+//! - The gateway's own reader of a Send says what the generated code says.
 //! - What was decoded encodes again, to bytes that decode to the same and encode to the same.
 
 use bytes::Bytes;
-use iris_protocol::frame::{body_length, decode_client, decode_server, encode};
+use iris_protocol::frame::{ClientFrame, body_length, decode_client, decode_server, encode};
 use iris_protocol::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX, LENGTH_BYTES};
 use prost::Message;
 
@@ -17,7 +18,10 @@ pub(crate) fn check(bytes: &[u8]) {
     }
     for start in [0, LENGTH_BYTES] {
         let body = Bytes::copy_from_slice(bytes.get(start..).unwrap_or_default());
-        if let Ok(frame) = decode_client(body.clone()) {
+        let read = decode_client(body.clone());
+        assert_eq!(ClientFrame::copied(&body), read.clone().map(ClientFrame::from));
+        assert_eq!(ClientFrame::shared(body.clone()), read.clone().map(ClientFrame::from));
+        if let Ok(frame) = read {
             let again = |body| decode_client(body).expect("what we encoded is a frame");
             assert!(frame.frame.is_none() || stable(&frame, again), "{frame:?}");
         }

@@ -102,8 +102,8 @@ impl Script<'_> {
         self.conns += 1;
         let (id, home) = (ConnId(self.conns), World::home(&user));
         let life_ms = if how / 8 == 30 { 500 } else { 3_600_000 };
-        let life = Duration::from_millis(life_ms);
-        let login = Box::new(Login { user: user.clone(), device, life, hello });
+        let ends_at = self.world.now.after(Duration::from_millis(life_ms));
+        let login = Box::new(Login { user: user.clone(), device, ends_at, hello });
         self.world.conns.push(Conn { id, user, home, unsent: 0, last: 0, is_closed: false });
         self.world.input(home, Input::Login { conn: id, login });
     }
@@ -116,7 +116,7 @@ impl Script<'_> {
     fn frame(&mut self, who: u8, frame: Option<client_frame::Frame>) {
         let Some((at, conn, home)) = self.chosen(who) else { return };
         if !self.world.conns[at].is_closed {
-            self.world.input(home, Input::Frame { conn, frame: wire::ClientFrame { frame } });
+            self.world.input(home, Input::Frame { conn, frame: wire::ClientFrame { frame }.into() });
         }
     }
 
@@ -185,10 +185,10 @@ impl Script<'_> {
     fn refresh(&mut self, who: u8, request_id: u64, device: &str) {
         let Some((at, conn, home)) = self.chosen(who) else { return };
         let device = DeviceId::parse(device).expect("an id");
-        let life = Duration::from_secs(request_id);
+        let ends_at = self.world.now.after(Duration::from_secs(request_id));
         let expires_at = self.world.nodes[home].shard.clock(self.world.now).after_ms(request_id * 1_000);
         let user = self.world.conns[at].user.clone();
-        let renewal = (request_id % 2 == 0).then(|| Box::new(Renewal { user, device, life, expires_at }));
+        let renewal = (request_id % 2 == 0).then(|| Box::new(Renewal { user, device, ends_at, expires_at }));
         self.world.input(home, Input::Refreshed { conn, request_id, renewal });
     }
 

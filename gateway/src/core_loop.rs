@@ -174,7 +174,7 @@ impl Core {
             let wait = self.wait();
             self.parts.reactor.turn(wait)?;
             self.parts.post.after_sleep();
-            let now = self.now();
+            let now = self.mono(self.parts.reactor.now());
             self.handshakes.begin_tick();
             self.take_events(now)?;
             self.take_mail(now);
@@ -314,7 +314,7 @@ impl Core {
             }
         }
         self.carry_out_effects();
-        Ok(self.parts.log.has_waiting())
+        Ok(self.parts.log.has_waiting(self.parts.reactor.now()))
     }
 
     fn stored(&mut self, now: Mono, through: Ticket) {

@@ -129,8 +129,8 @@ impl DurableLog {
         }
     }
 
-    /// Adds operations to the record that gathers.
-    pub(crate) fn append(&mut self, ticket: Ticket, ops: &[Op]) {
+    /// Adds operations to the record that gathers. `now` is the tick's time, as everywhere here.
+    pub(crate) fn append(&mut self, ticket: Ticket, ops: &[Op], now: Instant) {
         let nothing_waited = !self.log.has_gathered();
         let found = self.log.append(ops);
         assert_eq!(found.0, ticket.0, "the shard's tickets and the log's are the same");
@@ -139,7 +139,7 @@ impl DurableLog {
         if accepts > 0 {
             self.ride_until = None;
         } else if nothing_waited {
-            self.ride_until = Some(Instant::now() + RIDE_ALONG);
+            self.ride_until = Some(now + RIDE_ALONG);
         }
     }
 
@@ -154,7 +154,7 @@ impl DurableLog {
     ) -> Result<Option<Ticket>, WriteError> {
         self.tend_segments(storage);
         self.sync_written(reactor);
-        if self.in_flight.is_some() || !storage.has_room() || self.may_wait() {
+        if self.in_flight.is_some() || !storage.has_room() || self.may_wait(reactor.now()) {
             return Ok(None);
         }
         let Some(write) = self.log.seal() else {
@@ -227,12 +227,12 @@ impl DurableLog {
     }
 
     /// True if operations wait for a record that can be written now.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.in_flight.is_none() && !self.log.is_idle() && !self.log.is_stalled() && !self.may_wait()
+    pub(crate) fn has_waiting(&self, now: Instant) -> bool {
+        self.in_flight.is_none() && !self.log.is_idle() && !self.log.is_stalled() && !self.may_wait(now)
     }
 
-    fn may_wait(&self) -> bool {
-        self.ride_until.is_some_and(|until| Instant::now() < until)
+    fn may_wait(&self, now: Instant) -> bool {
+        self.ride_until.is_some_and(|until| now < until)
     }
 
     /// True if everything is written and synced.
@@ -255,9 +255,7 @@ impl DurableLog {
         self.figures.bytes += write.bytes().len() as u64;
         let durable = self.log.written(write);
         let through = Ticket(durable.through.0);
-        let (record, buffer) = durable.record.compact();
-        self.log.reuse(buffer);
-        storage.absorb(record, through);
+        storage.absorb(self.log.compact(durable.record), through);
         if let Some(vouch) = durable.vouch {
             // The main thread ends before the cores only when the process ends.
             let _gone = self.vouches.send((self.core, vouch));
@@ -301,7 +299,7 @@ impl DurableLog {
 
     /// With `os` durability: syncs what was written, once the time has come.
     fn sync_written(&mut self, reactor: &mut Reactor) {
-        if self.unsynced.is_empty() || self.syncs > 0 || Instant::now() < self.sync_at {
+        if self.unsynced.is_empty() || self.syncs > 0 || reactor.now() < self.sync_at {
             return;
         }
         for file in self.unsynced.drain(..) {

@@ -6,9 +6,8 @@
 //! - A frame that came whole is not copied.
 
 use bytes::Bytes;
-use iris_protocol::frame::{FrameError, body_length, decode_client};
+use iris_protocol::frame::{ClientFrame, FrameError, body_length};
 use iris_protocol::limits::LENGTH_BYTES;
-use iris_protocol::wire::ClientFrame;
 
 /// The incomplete frame at the end of what a connection sent so far.
 #[derive(Debug, Default)]
@@ -37,8 +36,8 @@ impl FrameBody<'_> {
     /// [`FrameError::Malformed`]: close the connection.
     pub(crate) fn decode(self) -> Result<ClientFrame, FrameError> {
         match self {
-            Self::Borrowed(body) => decode_client(body),
-            Self::Owned(body) => decode_client(body),
+            Self::Borrowed(body) => ClientFrame::copied(body),
+            Self::Owned(body) => ClientFrame::shared(body),
         }
     }
 }

@@ -294,8 +294,6 @@ impl<T: Tables> Worker<T> {
             or_die(self.engine.absorb(record));
             self.absorbed_through = through;
         }
-        // Buffers of merged records are small and of no further use.
-        while self.engine.take_spent().is_some() {}
         absorbed
     }
 

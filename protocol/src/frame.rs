@@ -13,6 +13,10 @@ use bytes::{Buf, BufMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+mod send;
+
+pub use send::{ClientFrame, Send, ShownId, Target};
+
 /// Why bytes are not a frame. Each closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {

@@ -260,6 +260,11 @@ impl Reactor {
         self.waker.clone()
     }
 
+    /// When the last turn had waited: what it collected had happened by then.
+    pub fn now(&self) -> Instant {
+        self.output.now
+    }
+
     /// The next thing that happened. To be called until `None` after each turn.
     #[allow(clippy::should_implement_trait, reason = "a reactor is no iterator: another turn brings more")]
     pub fn next(&mut self) -> Option<Event> {

@@ -5,11 +5,11 @@
 //! - [`Effect::Accept`] comes from [`Input::Stored`], or from the replay of a key that is already durable, alone.
 
 use crate::mail::Mail;
+use iris_protocol::frame::ClientFrame;
 use iris_protocol::limits::Limits;
-use iris_protocol::{CloseCode, DeviceId, ShardId, UserId, Wall, wire};
+use iris_protocol::{CloseCode, DeviceId, Mono, ShardId, UserId, Wall, wire};
 use iris_storage::load::{LoadError, LoadRequest, Loaded};
 use iris_storage::op::Ops;
-use std::time::Duration;
 
 /// A connection as its driver names it. Unique for the life of the process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +30,8 @@ pub struct Login {
     pub user: UserId,
     /// The token's `dev`.
     pub device: DeviceId,
-    /// For so long the token is still taken. Not a time: the shard's clock may be another one than the issuer's.
-    pub life: Duration,
+    /// When the token is no longer taken, by the clock of the shard's ticks: the wall clock may be another one than the issuer's.
+    pub ends_at: Mono,
     /// The frame; its token has been checked and is not looked at again.
     pub hello: wire::Hello,
 }
@@ -43,8 +43,8 @@ pub struct Renewal {
     pub user: UserId,
     /// The token's `dev`.
     pub device: DeviceId,
-    /// For so long the token is still taken.
-    pub life: Duration,
+    /// When the token is no longer taken, by the clock of the shard's ticks.
+    pub ends_at: Mono,
     /// The time at which it ends, for the client.
     pub expires_at: Wall,
 }
@@ -59,12 +59,12 @@ pub enum Input {
         /// Who.
         login: Box<Login>,
     },
-    /// A frame after login. `None` inside is a frame of an unknown kind.
+    /// A frame after login.
     Frame {
         /// The connection.
         conn: ConnId,
         /// The decoded frame.
-        frame: wire::ClientFrame,
+        frame: ClientFrame,
     },
     /// A Refresh whose token was checked by the driver.
     Refreshed {

@@ -50,7 +50,7 @@ impl Shard {
             Some(CloseCode::VersionUnsupported)
         } else if login.hello.window == 0 {
             Some(CloseCode::InvalidWindow)
-        } else if login.life.is_zero() {
+        } else if login.ends_at <= self.now {
             Some(CloseCode::TokenExpired)
         } else {
             None

@@ -13,8 +13,9 @@ use crate::session::Phase;
 use crate::shard::Shard;
 use crate::user::NOBODY;
 use bytes::Bytes;
+use iris_protocol::frame::{Send, Target};
 use iris_protocol::limits::PAYLOAD_BYTES_MAX;
-use iris_protocol::wire::{self, send::Target, server_frame};
+use iris_protocol::wire::{self, server_frame};
 use iris_protocol::{CloseCode, ConversationId, MessageId, Offset, RejectCode, Sequence, UserId};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ fn ms_of(duration: Duration) -> u32 {
 }
 
 impl Shard {
-    pub(crate) fn send_in(&mut self, index: u32, send: wire::Send) {
+    pub(crate) fn send_in(&mut self, index: u32, send: Send) {
         self.counters.sends += 1;
         if let Some(through) = send.ack_through
             && !self.ack(index, Offset(through))
@@ -67,7 +68,7 @@ impl Shard {
             Ok(channel) => channel,
             Err((code, after)) => return self.refuse_here(index, &send, code, after),
         };
-        let Ok(message_id) = MessageId::parse(&send.message_id) else {
+        let Ok(message_id) = send.message_id.parse() else {
             return self.refuse_here(index, &send, RejectCode::InvalidMessageId, None);
         };
         let conn = self.sessions[index].conn;
@@ -93,11 +94,11 @@ impl Shard {
         }
     }
 
-    fn refuse_here(&mut self, index: u32, send: &wire::Send, code: RejectCode, after: Option<Duration>) {
+    fn refuse_here(&mut self, index: u32, send: &Send, code: RejectCode, after: Option<Duration>) {
         self.counters.rejected_here += 1;
         let frame = wire::Rejected {
             request_id: send.request_id,
-            message_id: Some(send.message_id.slice(..send.message_id.len().min(16))),
+            message_id: Some(Bytes::copy_from_slice(send.message_id.first_bytes())),
             code: code.number(),
             retry_after_ms: after.map(ms_of),
             server_time: self.wall().0,
@@ -106,7 +107,7 @@ impl Shard {
     }
 
     /// Size, rate, target and membership; gives the sender's channel of the conversation.
-    fn check(&mut self, index: u32, send: &wire::Send) -> Result<u32, (RejectCode, Option<Duration>)> {
+    fn check(&mut self, index: u32, send: &Send) -> Result<u32, (RejectCode, Option<Duration>)> {
         if send.payload.len() > PAYLOAD_BYTES_MAX {
             return Err((RejectCode::PayloadTooLarge, None));
         }
@@ -131,7 +132,7 @@ impl Shard {
     }
 
     /// The channel of the session's last Send, if this one goes there too: saves parsing and hashing.
-    fn recent_channel(&mut self, index: u32, send: &wire::Send) -> Option<u32> {
+    fn recent_channel(&mut self, index: u32, send: &Send) -> Option<u32> {
         let session = &self.sessions[index];
         let channel = self.channels.at_mut(session.recent)?;
         if channel.serial != session.recent_serial {
@@ -146,7 +147,7 @@ impl Shard {
         is_same.then_some(session.recent)
     }
 
-    fn target(&self, user: u32, send: &wire::Send) -> Result<ConversationId, RejectCode> {
+    fn target(&self, user: u32, send: &Send) -> Result<ConversationId, RejectCode> {
         let sender = &self.users[user].id;
         match &send.target {
             Some(Target::To(to)) => {

@@ -13,7 +13,7 @@ use crate::ring::Ring;
 use crate::shard::Shard;
 use crate::user::NOBODY;
 use foldhash::fast::FixedState;
-use iris_protocol::frame::deliver_bytes;
+use iris_protocol::frame::{ClientFrame, deliver_bytes};
 use iris_protocol::limits::{LENGTH_BYTES, SEND_WINDOW, UNSENT_BYTES_MAX};
 use iris_protocol::wire::{self, client_frame, server_frame};
 use iris_protocol::{CloseCode, Mono, Offset, RejectCode};
@@ -47,7 +47,7 @@ pub(crate) struct InFlight {
 pub(crate) struct Arrival {
     pub(crate) login: Box<Login>,
     /// Frames that came early.
-    pub(crate) early: Vec<wire::ClientFrame>,
+    pub(crate) early: Vec<ClientFrame>,
     pub(crate) linked_now: bool,
     pub(crate) was_detached: bool,
 }
@@ -97,7 +97,7 @@ impl Session {
         let (instance, attempt) = (login.hello.instance, login.hello.attempt);
         Self {
             conn,
-            expires_at: now.after(login.life),
+            expires_at: login.ends_at,
             position: Offset::NONE,
             in_flight: Ring::default(),
             arrival: Some(Box::new(Arrival {
@@ -149,7 +149,7 @@ impl Shard {
         self.sessions.find(hash, |session| session.conn == conn)
     }
 
-    pub(crate) fn frame_in(&mut self, conn: ConnId, frame: wire::ClientFrame) {
+    pub(crate) fn frame_in(&mut self, conn: ConnId, frame: ClientFrame) {
         let Some(index) = self.session_of(conn) else { return };
         let now_ms = self.now_ms();
         let session = &mut self.sessions[index];
@@ -166,12 +166,16 @@ impl Shard {
         }
     }
 
-    fn dispatch(&mut self, index: u32, frame: wire::ClientFrame) {
-        let Some(frame) = frame.frame else {
+    fn dispatch(&mut self, index: u32, frame: ClientFrame) {
+        let frame = match frame {
+            ClientFrame::Send(send) => return self.send_in(index, send),
+            ClientFrame::Other(frame) => frame.frame,
+        };
+        let Some(frame) = frame else {
             return self.reject(index, 0, RejectCode::UnknownFrame);
         };
         match frame {
-            client_frame::Frame::Send(send) => self.send_in(index, send),
+            client_frame::Frame::Send(send) => self.send_in(index, send.into()),
             client_frame::Frame::Ack(ack) => {
                 self.ack(index, Offset(ack.through_offset));
             }
@@ -190,7 +194,7 @@ impl Shard {
     }
 
     /// Frames that came before the Welcome.
-    pub(crate) fn replay_early(&mut self, conn: ConnId, early: Vec<wire::ClientFrame>) {
+    pub(crate) fn replay_early(&mut self, conn: ConnId, early: Vec<ClientFrame>) {
         for frame in early {
             self.frame_in(conn, frame);
         }
@@ -210,7 +214,7 @@ impl Shard {
         let Some(renewal) = renewal.filter(is_same) else {
             return self.reject(index, request_id, RejectCode::TokenRefused);
         };
-        self.sessions[index].expires_at = self.now.after(renewal.life);
+        self.sessions[index].expires_at = renewal.ends_at;
         self.begin_token(index);
         let frame = wire::Refreshed { request_id, expires_at: renewal.expires_at.0 };
         self.send_frame(index, server_frame::Frame::Refreshed(frame));

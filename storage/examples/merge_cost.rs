@@ -141,7 +141,7 @@ fn merge_all(records: Vec<DurableRecord>, messages: usize, each: usize) {
         if waiting >= FILL_MESSAGES {
             waiting = 0;
             let started = Instant::now();
-            merger.fill(&mut tables, &mut |_| ()).unwrap();
+            merger.fill(&mut tables).unwrap();
             filling += started.elapsed();
         }
     }

@@ -45,7 +45,6 @@ impl EngineError {
 pub struct StorageEngine<T> {
     merger: Merger,
     tables: T,
-    spent: Vec<Vec<u8>>,
 }
 
 /// Without tables and buffers: they hold payloads.
@@ -61,7 +60,7 @@ impl<T: Tables> StorageEngine<T> {
     /// # Errors
     /// [`EngineError`]: the tables cannot be read.
     pub fn new(seed: u64, tables: T) -> Result<Self, EngineError> {
-        Ok(Self { merger: Merger::new(seed, &tables)?, tables, spent: Vec::new() })
+        Ok(Self { merger: Merger::new(seed, &tables)?, tables })
     }
 
     /// Takes a durable record; writes a batch if much is held.
@@ -90,8 +89,7 @@ impl<T: Tables> StorageEngine<T> {
     /// # Errors
     /// [`EngineError`]: end the process.
     pub fn fill(&mut self) -> Result<(), EngineError> {
-        let spent = &mut self.spent;
-        Ok(self.merger.fill(&mut self.tables, &mut |buffer| spent.push(buffer))?)
+        Ok(self.merger.fill(&mut self.tables)?)
     }
 
     /// Fills, makes everything durable and waits for it.
@@ -158,11 +156,6 @@ impl<T: Tables> StorageEngine<T> {
     /// What was merged since the start.
     pub fn counters(&self) -> MergeCounters {
         self.merger.counters()
-    }
-
-    /// A record's buffer that is not needed any more, for [`crate::log::RecordLog::reuse`].
-    pub fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.spent.pop()
     }
 
     /// The tables; what is merged is not in them.

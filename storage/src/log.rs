@@ -16,12 +16,12 @@
 use crate::codec::wide;
 use crate::number::{LogKey, Mark, RecordNumber, SegmentId, SegmentSequence, Ticket, Vouch};
 use crate::op::Op;
-use crate::record::{DurableRecord, RECORD_AT, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, RecordBuilder};
+use crate::record::{DurableRecord, Pieces, RECORD_AT, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, RecordBuilder};
 use crate::segment::{Padding, SEGMENT_BYTES, SEGMENT_HEAD_BYTES, SegmentHead};
 use iris_protocol::Generation;
 use std::collections::VecDeque;
 
-/// Buffers kept for reuse: one open, one in flight, and some that the storage thread returned.
+/// Buffers kept for reuse: one open, one in flight, and some of records that were gathered behind a full one.
 const SPARE_BUFFERS_MAX: usize = 16;
 /// A buffer that grew beyond this is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
@@ -176,6 +176,8 @@ pub struct RecordLog {
     in_flight: bool,
     waiting_bytes: usize,
     buffers: Vec<Vec<u8>>,
+    /// Where records are that wait to be merged.
+    pieces: Pieces,
 }
 
 impl RecordLog {
@@ -193,6 +195,7 @@ impl RecordLog {
             in_flight: false,
             waiting_bytes: 0,
             buffers: Vec::new(),
+            pieces: Pieces::default(),
         }
     }
 
@@ -375,8 +378,15 @@ impl RecordLog {
         &self.position.used
     }
 
-    /// Takes back a record's buffer.
-    pub fn reuse(&mut self, buffer: Vec<u8>) {
+    /// Moves a record that was written to where it may wait, and takes back its buffer.
+    #[must_use]
+    pub fn compact(&mut self, record: DurableRecord) -> DurableRecord {
+        let (record, buffer) = record.compact(&mut self.pieces);
+        self.reuse(buffer);
+        record
+    }
+
+    fn reuse(&mut self, buffer: Vec<u8>) {
         if self.buffers.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
             self.buffers.push(buffer);
         }

@@ -201,15 +201,11 @@ impl Merger {
         self.records.is_empty()
     }
 
-    /// Writes one batch and hands the records' buffers to `spent`.
+    /// Writes one batch.
     ///
     /// # Errors
     /// [`TableError`]: end the process.
-    pub fn fill(
-        &mut self,
-        tables: &mut dyn Tables,
-        spent: &mut dyn FnMut(Vec<u8>),
-    ) -> Result<(), TableError> {
+    pub fn fill(&mut self, tables: &mut dyn Tables) -> Result<(), TableError> {
         if self.is_empty() {
             return Ok(());
         }
@@ -230,9 +226,7 @@ impl Merger {
         self.ranges.clear();
         self.lowest_day = u32::MAX;
         self.record_bytes = 0;
-        for record in self.records.drain(..) {
-            spent(record.into_buffer());
-        }
+        self.records.clear();
         Ok(())
     }
 

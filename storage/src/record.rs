@@ -16,9 +16,11 @@ use crate::number::{Checksum, LogKey, Mark, RecordNumber};
 use crate::op::Op;
 use crate::segment::{Padding, SEGMENT_HEAD_BYTES};
 use crate::view::OpView;
+use bytes::{Bytes, BytesMut};
 use iris_protocol::Generation;
 use iris_protocol::limits::{FRAME_BYTES_MAX, SLOTS};
 use std::fmt;
+use std::ops::Deref;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes of a record's head.
@@ -26,6 +28,8 @@ pub const RECORD_HEAD_BYTES: usize = 64;
 /// Most bytes of a record's body, unless configured lower: one write of this size takes about 4 ms on a disk of
 /// 1 GB/s, and a group commit of it holds thousands of messages.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Memory that compact records share, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
 /// Starts each record.
 pub(crate) const RECORD_MAGIC: [u8; 8] = *b"IrisRec1";
 /// Where the checksum stands in the head.
@@ -154,8 +158,48 @@ pub fn verify(key: LogKey, bytes: &[u8]) -> Result<RecordHead, RecordError> {
 pub struct DurableRecord {
     head: RecordHead,
     /// The head stands at `start`.
-    bytes: Vec<u8>,
+    bytes: Memory,
     start: usize,
+}
+
+#[derive(Clone)]
+enum Memory {
+    Own(Vec<u8>),
+    /// Of a piece with others.
+    Shared(Bytes),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Memory {}
+
+/// Memory for compact records: a piece of it holds many of them, and is free when the last of them is gone.
+#[derive(Debug, Default)]
+pub struct Pieces(BytesMut);
+
+impl Pieces {
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.0.capacity() < bytes.len() {
+            self.0 = BytesMut::with_capacity(bytes.len().max(PIECE_BYTES));
+        }
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
+    }
 }
 
 /// Without its bytes: they hold payloads.
@@ -172,11 +216,11 @@ impl DurableRecord {
     /// [`RecordError`] if they are not a record of this log.
     pub fn from_bytes(key: LogKey, bytes: Vec<u8>) -> Result<Self, RecordError> {
         let head = verify(key, &bytes)?;
-        Ok(Self { head, bytes, start: 0 })
+        Ok(Self { head, bytes: Memory::Own(bytes), start: 0 })
     }
 
     pub(crate) fn sealed(head: RecordHead, bytes: Vec<u8>, start: usize) -> Self {
-        Self { head, bytes, start }
+        Self { head, bytes: Memory::Own(bytes), start }
     }
 
     /// Its head.
@@ -189,13 +233,16 @@ impl DurableRecord {
         self.head.number
     }
 
-    /// Head and operations in memory of their own, and the buffer they were written from: the writer uses that again
-    /// at once, and what waits to be merged is no larger than it must be.
-    #[must_use]
-    pub fn compact(self) -> (Self, Vec<u8>) {
+    /// Head and operations in shared memory, and the buffer they were written from: the writer uses that again at once, and what
+    /// waits to be merged is no larger than it must be.
+    pub(crate) fn compact(self, pieces: &mut Pieces) -> (Self, Vec<u8>) {
         let end = self.start.saturating_add(RECORD_HEAD_BYTES).saturating_add(self.head.body_bytes);
-        let bytes = self.bytes.get(self.start..end).unwrap_or_default().to_vec();
-        (Self { head: self.head, bytes, start: 0 }, self.bytes)
+        let bytes = Memory::Shared(pieces.keep(self.bytes.get(self.start..end).unwrap_or_default()));
+        let buffer = match self.bytes {
+            Memory::Own(buffer) => buffer,
+            Memory::Shared(_) => Vec::new(),
+        };
+        (Self { head: self.head, bytes, start: 0 }, buffer)
     }
 
     /// Its operations as bytes.
@@ -220,11 +267,6 @@ impl DurableRecord {
     /// Bytes of memory that it holds.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// The buffer, for reuse by [`crate::log::RecordLog::reuse`].
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
     }
 }
 
@@ -356,7 +398,10 @@ impl DurableRecord {
 
     /// The room for a segment's head in front of the record.
     pub(crate) fn segment_head_mut(&mut self) -> Option<&mut [u8; SEGMENT_HEAD_BYTES]> {
-        self.bytes.first_chunk_mut()
+        match &mut self.bytes {
+            Memory::Own(bytes) => bytes.first_chunk_mut(),
+            Memory::Shared(_) => None,
+        }
     }
 }
 

@@ -14,9 +14,10 @@ use crate::gate::{Shown, TokenGate};
 use crate::tls::TlsState;
 use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
+use iris_protocol::frame::ClientFrame;
 use iris_protocol::websocket::Refusal;
-use iris_protocol::wire::{ClientFrame, Hello, client_frame::Frame};
-use iris_protocol::{CloseCode, MessageId, Mono};
+use iris_protocol::wire::{self, Hello, client_frame::Frame};
+use iris_protocol::{CloseCode, Mono};
 use iris_reactor::{CloseCause, Conn, Listener};
 use iris_shard::io::{Input, Login, Renewal};
 
@@ -111,13 +112,17 @@ impl Core {
         let Some(state) = self.conns.find(conn) else { return };
         let id = state.id();
         if !matches!(state.phase, Phase::Open) {
-            match frame.frame {
-                Some(Frame::Hello(hello)) => self.take_hello(now, conn, hello),
-                Some(_) | None => self.close_with(conn, CloseCode::HelloExpected, None),
+            match frame {
+                ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Hello(hello)) }) => {
+                    self.take_hello(now, conn, hello);
+                }
+                ClientFrame::Send(_) | ClientFrame::Other(_) => {
+                    self.close_with(conn, CloseCode::HelloExpected, None);
+                }
             }
             return;
         }
-        if let Some(Frame::Refresh(refresh)) = &frame.frame {
+        if let ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Refresh(refresh)) }) = &frame {
             let (token, request_id) = (&refresh.token, refresh.request_id);
             return self.take_refresh(now, conn, token, request_id);
         }
@@ -137,8 +142,9 @@ impl Core {
             if is_own {
                 self.conns.set_mark(conn, mark);
             }
+            let ends_at = self.now().after(TokenGate::life(&claims));
             Box::new(Renewal {
-                life: TokenGate::life(&claims),
+                ends_at,
                 user: claims.user,
                 device: claims.device,
                 expires_at: claims.refused_from,
@@ -159,8 +165,8 @@ impl Core {
         };
         self.door.leave(conn);
         let home = self.parts.placement.shard_of(claims.user.slot());
-        let life = TokenGate::life(&claims);
-        let login = Box::new(Login { user: claims.user, device: claims.device, life, hello });
+        let ends_at = self.now().after(TokenGate::life(&claims));
+        let login = Box::new(Login { user: claims.user, device: claims.device, ends_at, hello });
         self.conns.set_mark(conn, mark);
         if home == self.parts.id { self.log_in(now, conn, login) } else { self.start_move(conn, login) }
     }
@@ -228,25 +234,17 @@ fn trace_frame(shard: u16, conn: Conn, frame: &ClientFrame) {
     if !tracing::enabled!(tracing::Level::TRACE) {
         return;
     }
-    match &frame.frame {
-        Some(Frame::Send(send)) => {
-            let message_id = MessageId::parse(&send.message_id).map(|id| id.to_string()).unwrap_or_default();
+    match frame {
+        ClientFrame::Send(send) => {
+            let message_id = send.message_id.parse().map(|id| id.to_string()).unwrap_or_default();
             tracing::trace!(shard, conn = conn.to_bits(), message_id, request_id = send.request_id, "send");
             if let Some(through) = send.ack_through {
                 tracing::trace!(shard, conn = conn.to_bits(), offset = through, "ack");
             }
         }
-        Some(Frame::Ack(ack)) => {
+        ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Ack(ack)) }) => {
             tracing::trace!(shard, conn = conn.to_bits(), offset = ack.through_offset, "ack");
         }
-        Some(
-            Frame::Hello(_)
-            | Frame::Refresh(_)
-            | Frame::Devices(_)
-            | Frame::Unlink(_)
-            | Frame::Ping(_)
-            | Frame::Pong(_),
-        )
-        | None => {}
+        ClientFrame::Other(_) => {}
     }
 }

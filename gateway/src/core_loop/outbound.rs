@@ -41,7 +41,7 @@ impl Core {
                 Effect::Store { ticket, ops } => {
                     crate::trace::stored(self.parts.id, &ops);
                     self.gather_ops(at, ticket, &ops);
-                    self.parts.log.append(ticket, &ops);
+                    self.parts.log.append(ticket, &ops, self.parts.reactor.now());
                 }
                 Effect::Load { id, request } => self.load(at, id, request),
                 Effect::Mail { to, mail } => {

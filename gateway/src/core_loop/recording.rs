@@ -5,7 +5,7 @@
 
 use super::Core;
 use crate::flight::{Flight, Stage, Way};
-use iris_protocol::wire::{ClientFrame, client_frame::Frame};
+use iris_protocol::frame::ClientFrame;
 use iris_protocol::{Envelope, MessageId, Mono};
 use iris_reactor::Conn;
 use iris_shard::io::{ConnId, Ticket};
@@ -15,8 +15,8 @@ use iris_storage::op::Op;
 impl Core {
     /// A frame was read: its bytes came at `woken`, and it was its turn at `began`.
     pub(super) fn follow_frame(&mut self, frame: &ClientFrame, woken: Mono, began: Mono) {
-        let Some(Frame::Send(send)) = &frame.frame else { return };
-        let Ok(message_id) = MessageId::parse(&send.message_id) else { return };
+        let ClientFrame::Send(send) = frame else { return };
+        let Ok(message_id) = send.message_id.parse() else { return };
         let mut flight = Flight::begin(woken);
         flight.pass(Stage::Receive, began);
         flight.pass(Stage::Decode, self.now());

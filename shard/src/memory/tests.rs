@@ -9,7 +9,6 @@ use iris_protocol::{
     ConversationId, DeviceId, GapReason, MessageId, Mono, Offset, Sequence, ShardId, UserId, Wall, wire,
 };
 use std::hash::BuildHasher;
-use std::time::Duration;
 
 struct Number(u64);
 
@@ -136,7 +135,7 @@ fn users_inboxes_and_sessions_own_their_blocks() {
     let login = Box::new(Login {
         user: UserId::parse("alice").unwrap(),
         device: DeviceId::parse("phone").unwrap(),
-        life: Duration::from_secs(1),
+        ends_at: Mono(1_000_000_000),
         hello: wire::Hello::default(),
     });
     let mut session = Session::new(ConnId(1), Mono(1), login);

@@ -15,7 +15,8 @@ const DAY: Duration = Duration::from_hours(24);
 #[test]
 fn a_device_that_is_connected_for_a_month_is_not_silent_when_the_process_stops() {
     let (mut world, _, bob) = pair(2, 0, 1);
-    world.connect_with(1, |login| login.life = 60 * DAY);
+    let ends_at = world.now.after(60 * DAY);
+    world.connect_with(1, |login| login.ends_at = ends_at);
     world.run();
     for _ in 0..31 {
         world.jump(DAY);
@@ -312,7 +313,8 @@ fn f_65_rows_that_a_stop_left_put_no_device_behind() {
 fn a_device_that_acks_for_a_month_on_one_connection_is_not_silent() {
     let (mut world, _, bob) = pair(2, 0, 1);
     for client in [0, 1] {
-        world.connect_with(client, |login| login.life = 40 * DAY);
+        let ends_at = world.now.after(40 * DAY);
+        world.connect_with(client, |login| login.ends_at = ends_at);
     }
     world.settle();
     for _ in 0..31 {

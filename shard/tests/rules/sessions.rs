@@ -256,9 +256,9 @@ fn f_24_a_late_hello_of_the_same_run_throws_nobody_out() {
 fn f_25_a_refresh_with_another_device_s_token_is_refused() {
     let (mut world, alice, _) = pair(1, 0, 0);
     let (conn, user) = (world.clients[0].conn.unwrap(), world.clients[0].user.clone());
-    let (life, expires_at) = (Duration::from_hours(48), world.wall().after_ms(5));
+    let (ends_at, expires_at) = (world.now.after(Duration::from_hours(48)), world.wall().after_ms(5));
     let device = iris_protocol::DeviceId::parse("other").unwrap();
-    let mut renewal = Renewal { user, device, life, expires_at };
+    let mut renewal = Renewal { user, device, ends_at, expires_at };
     world.input(0, Input::Refreshed { conn, request_id: 5, renewal: Some(Box::new(renewal.clone())) });
     world.input(0, Input::Refreshed { conn, request_id: 6, renewal: None });
     renewal.device = world.clients[0].device.clone();
@@ -277,14 +277,16 @@ fn f_25_a_refresh_with_another_device_s_token_is_refused() {
 fn f_76_a_session_ends_with_its_token() {
     let (mut world, alice, bob) = pair(1, 0, 0);
     world.disconnect(0);
-    world.connect_with(0, |login| login.life = Duration::from_secs(10));
+    let ends_at = world.now.after(Duration::from_secs(10));
+    world.connect_with(0, |login| login.ends_at = ends_at);
     world.run();
     world.pass(Duration::from_secs(9));
     assert!(world.clients[0].closed.is_empty());
     world.pass(Duration::from_secs(2));
     assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
     // Without a tick in between, a Send finds out.
-    world.connect_with(0, |login| login.life = Duration::from_secs(1));
+    let ends_at = world.now.after(Duration::from_secs(1));
+    world.connect_with(0, |login| login.ends_at = ends_at);
     world.run();
     world.now = world.now.after(Duration::from_secs(2));
     world.send(0, &bob, "too late");
@@ -299,7 +301,8 @@ fn f_76_a_session_ends_with_its_token() {
 fn f_76_a_session_is_told_before_its_token_ends() {
     let (mut world, ..) = pair(1, 0, 0);
     world.disconnect(0);
-    world.connect_with(0, |login| login.life = Duration::from_secs(100));
+    let ends_at = world.now.after(Duration::from_secs(100));
+    world.connect_with(0, |login| login.ends_at = ends_at);
     world.run();
     let told = |world: &World| -> Vec<wire::GoAway> {
         let frames = world.clients[0].others.iter();
@@ -317,8 +320,9 @@ fn f_76_a_session_is_told_before_its_token_ends() {
     assert!((29_000..=30_000).contains(&first.close_after_ms), "{first:?}");
     let (conn, user) = (world.clients[0].conn.unwrap(), world.clients[0].user.clone());
     // To 50 seconds behind the first end.
-    let (device, life, expires_at) = (world.clients[0].device.clone(), Duration::from_secs(79), world.wall());
-    let renewal = Some(Box::new(Renewal { user, device, life, expires_at }));
+    let (device, expires_at) = (world.clients[0].device.clone(), world.wall());
+    let ends_at = world.now.after(Duration::from_secs(79));
+    let renewal = Some(Box::new(Renewal { user, device, ends_at, expires_at }));
     world.input(0, Input::Refreshed { conn, request_id: 1, renewal });
     world.run();
     world.pass(Duration::from_secs(47));
@@ -328,7 +332,8 @@ fn f_76_a_session_is_told_before_its_token_ends() {
     assert_eq!(told(&world).len(), 2);
     world.pass(Duration::from_secs(28));
     assert_eq!(world.clients[0].closed, [CloseCode::TokenExpired]);
-    world.connect_with(0, |login| login.life = Duration::from_secs(20));
+    let ends_at = world.now.after(Duration::from_secs(20));
+    world.connect_with(0, |login| login.ends_at = ends_at);
     world.run();
     assert_eq!(told(&world).len(), 2, "a session that begins with less is not told");
 }
@@ -343,7 +348,8 @@ fn f_52_a_hello_that_cannot_be_served_is_closed_with_its_reason() {
     world.run();
     world.connect_with(client, |login| login.hello.window = 0);
     world.run();
-    world.connect_with(client, |login| login.life = Duration::ZERO);
+    let ends_at = world.now.after(Duration::ZERO);
+    world.connect_with(client, |login| login.ends_at = ends_at);
     world.run();
     let expected = [CloseCode::VersionUnsupported, CloseCode::InvalidWindow, CloseCode::TokenExpired];
     assert_eq!(world.clients[client].closed, expected);
@@ -359,7 +365,7 @@ fn f_52_a_hello_that_cannot_be_served_is_closed_with_its_reason() {
 fn f_52_an_unknown_frame_is_refused_and_the_connection_stays() {
     let (mut world, _, _) = pair(1, 0, 0);
     let conn = world.clients[0].conn.unwrap();
-    world.input(0, Input::Frame { conn, frame: wire::ClientFrame { frame: None } });
+    world.input(0, Input::Frame { conn, frame: wire::ClientFrame { frame: None }.into() });
     world.frame(0, client_frame::Frame::Ping(wire::Ping { nonce: 9 }));
     world.run();
     assert_eq!(world.clients[0].refused, [RejectCode::UnknownFrame]);

@@ -212,8 +212,8 @@ impl World {
         };
         let (user, device) = (state.user.clone(), state.device.clone());
         let home = self.home(&user);
-        let life = Duration::from_hours(24);
-        let mut login = Box::new(Login { user, device, life, hello });
+        let ends_at = self.now.after(Duration::from_hours(24));
+        let mut login = Box::new(Login { user, device, ends_at, hello });
         change(&mut login);
         self.input(home, Input::Login { conn, login });
     }
@@ -228,7 +228,7 @@ impl World {
     pub(crate) fn frame(&mut self, client: usize, frame: client_frame::Frame) {
         let Some(conn) = self.clients[client].conn else { return };
         let home = self.home(&self.clients[client].user);
-        self.input(home, Input::Frame { conn, frame: wire::ClientFrame { frame: Some(frame) } });
+        self.input(home, Input::Frame { conn, frame: wire::ClientFrame { frame: Some(frame) }.into() });
     }
 
     /// A new message id, minted now.

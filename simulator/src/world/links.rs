@@ -103,9 +103,10 @@ impl World {
         let input = match frame.frame {
             Some(Frame::Hello(hello)) => {
                 let (user, device) = (self.people[person].user.clone(), self.people[person].device.clone());
-                Input::Login { conn, login: Box::new(Login { user, device, life: TOKEN_LIFE, hello }) }
+                let ends_at = self.now.after(TOKEN_LIFE);
+                Input::Login { conn, login: Box::new(Login { user, device, ends_at, hello }) }
             }
-            frame => Input::Frame { conn, frame: iris_protocol::wire::ClientFrame { frame } },
+            frame => Input::Frame { conn, frame: iris_protocol::wire::ClientFrame { frame }.into() },
         };
         self.input(home, input);
     }

@@ -131,7 +131,6 @@ pub(super) fn recover_core<T: Tables>(
     };
     let recovered = recover(files, &recovery, &mut |record| {
         engine.absorb(record)?;
-        while engine.take_spent().is_some() {}
         Ok(())
     });
     let (position, report) = recovered.map_err(|source| OpenError::Recovery { core, source })?;

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Zeros are written in pieces of this size.
-const PIECE_BYTES: usize = 1 << 20;
+/// Zeros are written in pieces of this size. It is also what the page cache keeps a segment in: the first write to each page of a
+/// mapping costs a walk over its piece's blocks (docs/decisions/0031-pieces-of-a-segment.md).
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Segments in a folder, with the file that was used last kept open.
 #[derive(Debug)]
