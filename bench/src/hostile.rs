@@ -9,7 +9,8 @@ mod attack;
 
 pub use attack::Attack;
 
-use crate::bystanders::Bystanders;
+use crate::bystanders::{Bystanders, elsewhere};
+use crate::channel::Security;
 use crate::drive::{Nobody, Target};
 use crate::error::BenchError;
 use crate::footprint::{self, Reading};
@@ -20,6 +21,7 @@ use crate::output::{Progress, publish};
 use crate::plan::TrafficPlan;
 use crate::report::Report;
 use attack::{Siege, Size, Toll};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Until what an attack left behind is gone: its last connections wait for the login deadline.
@@ -40,6 +42,7 @@ pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
     progress.say("making keys and tokens");
     let keys = Keyring::new(&server, plan.pairs * 2)?;
     let mut gateway = Gateway::start(&server, &keys)?;
+    let other = args.elsewhere.then(|| Gateway::start(&server, &keys)).transpose()?;
     let mut honest = Bystanders {
         plan: &plan,
         credentials: &keys.credentials,
@@ -47,7 +50,9 @@ pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
         report: Report::new("hostile"),
         verdict: Vec::new(),
     };
-    attack_all(&mut honest, args, &mut gateway).map_err(|error| gateway.explain(error))?;
+    let attacked = attack_all(&mut honest, args, &mut gateway, other.as_ref());
+    attacked.map_err(|error| gateway.explain(error))?;
+    other.map_or(Ok(None), Gateway::stop)?;
     let Bystanders { mut report, verdict, .. } = honest;
     gateway.stop()?;
     report.number("rate", plan.rate);
@@ -82,16 +87,22 @@ impl Held {
 }
 
 impl Bystanders<'_> {
-    fn measure_under(&mut self, attack: Attack, args: &HostileArgs) -> Result<(), BenchError> {
+    /// Measures them under this name while this gateway is attacked.
+    fn measure_beside(
+        &mut self,
+        name: &str,
+        attack: Attack,
+        (address, security): (SocketAddr, &Security),
+        args: &HostileArgs,
+    ) -> Result<(), BenchError> {
         let size =
             Size { connections: args.attackers, addresses: args.addresses, per_second: args.attack_rate };
-        let siege = Siege::begin(attack, size, self.target.address, &self.target.security)?;
+        let siege = Siege::begin(attack, size, address, security)?;
         std::thread::sleep(args.siege);
-        let measured = self.measure(attack.name(), &mut Nobody);
+        let measured = self.measure(name, &mut Nobody);
         let toll = siege.end();
         measured?;
-        describe_toll(attack, toll?, &mut self.report);
-        self.compare(attack.name(), args.ratio_max);
+        describe_toll(name, toll?, &mut self.report);
         Ok(())
     }
 }
@@ -100,11 +111,18 @@ fn attack_all(
     honest: &mut Bystanders<'_>,
     args: &HostileArgs,
     gateway: &mut Gateway,
+    other: Option<&Gateway>,
 ) -> Result<(), BenchError> {
     honest.measure_before()?;
     let before = Held::of(gateway)?;
     for attack in args.attacks() {
-        honest.measure_under(attack, args)?;
+        if let Some(other) = other {
+            let name = elsewhere(attack.name());
+            honest.measure_beside(&name, attack, (other.address, &other.security), args)?;
+        }
+        let own = (gateway.address, &gateway.security);
+        honest.measure_beside(attack.name(), attack, own, args)?;
+        honest.compare(attack.name(), args.ratio_max);
     }
     std::thread::sleep(SETTLE);
     let after = Held::of(gateway)?;
@@ -122,8 +140,7 @@ fn attack_all(
     Ok(())
 }
 
-fn describe_toll(attack: Attack, toll: Toll, report: &mut Report) {
-    let name = attack.name();
+fn describe_toll(name: &str, toll: Toll, report: &mut Report) {
     report.count(&format!("{name}.attackers.begun"), toll.begun);
     report.count(&format!("{name}.attackers.opened"), toll.opened);
     report.count(&format!("{name}.attackers.ended_by_server"), toll.ended_by_server);

@@ -5,7 +5,7 @@
 //! - A device counts as back when it has its Welcome; all of them must come back in time.
 //! - Those who stay are measured while the storm blows, from its first moment on.
 
-use crate::bystanders::Bystanders;
+use crate::bystanders::{Bystanders, elsewhere};
 use crate::clock::Clock;
 use crate::cpu::us_per_message;
 use crate::drive::{Starter, Target, durability, load_config};
@@ -25,6 +25,9 @@ use iris_client::session::Backoff;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
+
+/// What those who stay are measured under.
+const NAME: &str = "storm";
 
 /// Makes a storm.
 ///
@@ -50,7 +53,15 @@ pub fn run(args: &StormArgs) -> Result<(), BenchError> {
         report: Report::default(),
         verdict: Vec::new(),
     });
-    let storm = watch(args, &server, &mut gateway, leave, stayers.as_mut());
+    if let (true, Some(stayers)) = (args.elsewhere, &mut stayers) {
+        let mut other = Gateway::start(&server, &keys)?;
+        let name = elsewhere(NAME);
+        let storm = watch(args, &server, &mut other, leave, Some((stayers, &name)));
+        storm.map_err(|error| other.explain(error))?;
+        other.stop()?;
+    }
+    let watching = stayers.as_mut().map(|stayers| (stayers, NAME));
+    let storm = watch(args, &server, &mut gateway, leave, watching);
     let storm = storm.map_err(|error| gateway.explain(error))?;
     gateway.stop()?;
     let (report, verdict) = describe(args, &server, &storm, stayers);
@@ -89,7 +100,7 @@ fn describe(
         verdict.push(format!("{missing} of {} devices are not back ({})", args.devices, tally.last_close()));
     }
     if let Some(mut stayers) = stayers {
-        stayers.compare("storm", args.bystanders.ratio_max);
+        stayers.compare(NAME, args.bystanders.ratio_max);
         report.extend(stayers.report);
         verdict.extend(stayers.verdict);
     }
@@ -104,13 +115,14 @@ struct Storm {
     tally: Tally,
 }
 
-/// Lets the storm begin once everybody is there and those who stay were measured, and measures them again while it blows.
+/// Lets the storm begin at a gateway once everybody is there and those who stay, at whichever, were measured, and measures them again
+/// under this name while it blows.
 fn watch(
     args: &StormArgs,
     server: &GatewayPlan,
     gateway: &mut Gateway,
     leave: &[Credential],
-    stayers: Option<&mut Bystanders<'_>>,
+    stayers: Option<(&mut Bystanders<'_>, &str)>,
 ) -> Result<Storm, BenchError> {
     let idle = FleetPlan::idle(gateway.address, durability(server.durability), args.connect_rate);
     let backoff = Backoff { base: args.within, cap: args.within * 4, stable_after: Duration::ZERO };
@@ -136,9 +148,9 @@ fn watch(
         // An error of the storm says more than that it never got ready.
         let watched = is_ready.recv().map_err(|_| BenchError::Protocol("the storm never began".to_owned()));
         let watched = watched.and_then(|()| {
-            if let Some(stayers) = stayers {
+            if let Some((stayers, name)) = stayers {
                 stayers.measure_before()?;
-                return stayers.measure("storm", &mut Starter::new(begin));
+                return stayers.measure(name, &mut Starter::new(begin));
             }
             // Without the thread of the storm there is nobody to tell.
             let _ = begin.send(());

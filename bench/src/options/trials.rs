@@ -20,7 +20,7 @@ pub struct BystanderArgs {
     /// Their measured time, before and meanwhile.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub bystander_duration: Duration,
-    /// Their 99th percentile may be so many times that before; the run fails above it.
+    /// Their 99th percentile may be so many times that before, or elsewhere if that is measured; the run fails above it.
     #[arg(long, default_value_t = 2.0)]
     pub ratio_max: f64,
 }
@@ -49,6 +49,9 @@ pub struct StormArgs {
     /// The gateway is killed (SIGKILL) and started again, instead of connections being cut; nobody stays then.
     #[arg(long)]
     pub kill: bool,
+    /// Let the same storm blow at another gateway on this host first, and compare those who stay with that.
+    #[arg(long, conflicts_with = "kill")]
+    pub elsewhere: bool,
     /// Those who stay.
     #[command(flatten)]
     pub bystanders: BystanderArgs,
@@ -150,9 +153,12 @@ pub struct HostileArgs {
     /// How long an attack lasts before honest users are measured.
     #[arg(long, default_value = "6s", value_parser = duration)]
     pub siege: Duration,
-    /// The 99th percentile under attack may be so many times that before; the run fails above it.
+    /// The 99th percentile under attack may be so many times that before, or elsewhere if that is measured; the run fails above it.
     #[arg(long, default_value_t = 2.0)]
     pub ratio_max: f64,
+    /// Attack another gateway on this host in the same way first, and compare honest users with that.
+    #[arg(long)]
+    pub elsewhere: bool,
     /// The load of the honest users.
     #[command(flatten)]
     pub traffic: TrafficArgs,
