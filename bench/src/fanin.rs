@@ -3,6 +3,7 @@
 //! Invariants
 //! - Each sender's messages are verified as those of a pair are; the bystanders' too.
 
+use crate::beside::beside;
 use crate::bystanders::Bystanders;
 use crate::drive::{self, Driven, Starter, Target};
 use crate::error::BenchError;
@@ -14,7 +15,6 @@ use crate::options::FaninArgs;
 use crate::output::{Progress, publish};
 use crate::plan::TrafficPlan;
 use crate::report::Report;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// How much longer than the bystanders' measured time the load lasts: they log in and warm up while it runs.
@@ -76,14 +76,7 @@ fn measure(
     bystanders: &mut Bystanders<'_>,
 ) -> Result<Driven, BenchError> {
     bystanders.measure_before()?;
-    let (begin, is_begun) = channel();
-    std::thread::scope(|scope| {
-        let fan = scope.spawn(move || drive::drive(plan, target, crowd, &mut Starter::new(begin)));
-        // An error of the crowd says more than that it never began.
-        let seen = is_begun.recv().map_err(|_| BenchError::Protocol("the crowd never began".to_owned()));
-        let beside = seen.and_then(|()| bystanders.measure("fanin", &mut drive::Nobody));
-        let panicked = |_| Err(BenchError::Protocol("the crowd panicked".to_owned()));
-        let driven = fan.join().unwrap_or_else(panicked)?;
-        beside.map(|()| driven)
-    })
+    let fan = move |begin| drive::drive(plan, target, crowd, &mut Starter::new(begin));
+    let driven = beside("the crowd", fan, || bystanders.measure("fanin", &mut drive::Nobody));
+    driven.map(|(driven, ())| driven)
 }

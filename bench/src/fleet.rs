@@ -100,7 +100,7 @@ pub struct FleetPlan {
     pub churn: f64,
     /// How long sessions wait before they connect again.
     pub backoff: Backoff,
-    /// Every other member does not read what comes inside the window.
+    /// Every other member does not read what comes inside the window, until its session gives the connection up.
     pub is_slow: bool,
     /// What the fleet is told while it runs.
     pub orders: Orders,
@@ -187,7 +187,7 @@ impl Fleet {
             notes: Vec::new(),
             next_sweep: clock.now().after(SWEEP),
             hand: 0,
-            churn: Churn::default(),
+            churn: Churn::after(&plan.orders),
             is_paused: false,
             handed_in: 0,
             tally: Tally::new(),

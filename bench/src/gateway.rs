@@ -506,6 +506,13 @@ impl Gateway {
     }
 }
 
+impl Drop for Gateway {
+    /// A process that waits for its disk cannot end.
+    fn drop(&mut self) {
+        let _ = self.volume().map(Volume::thaw);
+    }
+}
+
 /// Starts the program and waits until it says where it listens.
 fn launch(
     plan: &GatewayPlan,

@@ -37,6 +37,9 @@ pub fn run(args: &HostileArgs) -> Result<(), BenchError> {
         return Err(BenchError::Usage("allowed: --attackers, --addresses, --attack-rate above 0".to_owned()));
     }
     let server = GatewayPlan::new(&args.gateway)?.with_tls()?.with_address_limits();
+    if args.elsewhere && server.is_running_already() {
+        return Err(BenchError::Usage("--elsewhere needs a gateway that is started here".to_owned()));
+    }
     let plan = TrafficPlan::new(&args.traffic, args.rate)?;
     let progress = Progress::new();
     progress.say("making keys and tokens");

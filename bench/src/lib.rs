@@ -10,6 +10,7 @@
 //! - A server's CPU is its whole process's, over the window that the messages are counted in.
 
 pub mod backlog;
+pub mod beside;
 pub mod bystanders;
 pub mod channel;
 pub mod chart;

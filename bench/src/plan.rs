@@ -167,7 +167,7 @@ pub struct TrafficPlan {
     pub churn: f64,
     /// How long sessions wait before they connect again.
     pub backoff: Backoff,
-    /// Every other device does not read what comes in the measured time.
+    /// Every other device does not read what comes in the measured time, until its session gives the connection up.
     pub is_slow: bool,
     /// What it is told while it runs.
     pub orders: Orders,

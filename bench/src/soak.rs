@@ -2,7 +2,7 @@
 //! gateway must not grow.
 //!
 //! Invariants
-//! - What was counted is in a file every minute: an interrupted soak goes on where it ended.
+//! - With a directory for results, what was counted is in a file every minute: an interrupted soak goes on where it ended.
 
 mod faults;
 mod growth;
@@ -22,9 +22,9 @@ use crate::host;
 use crate::latency;
 use crate::options::SoakArgs;
 use crate::output::{Curves, Intervals, publish_with};
-use crate::plan::TrafficPlan;
+use crate::plan::{Span, TrafficPlan};
 use crate::report::Report;
-use faults::{Faults, Timing};
+use faults::{Course, Faults};
 use growth::{Growth, Holding, Look};
 use iris_client::session::Backoff;
 use iris_protocol::Mono;
@@ -60,8 +60,11 @@ pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
             kinds.push(fault);
         }
     }
-    if !kinds.is_empty() && server.is_running_already() {
-        return Err(BenchError::Usage("faults need a gateway that is started here".to_owned()));
+    if !kinds.is_empty()
+        && (server.is_running_already() || args.fault_every.is_zero() || args.fault_for.is_zero())
+    {
+        let needed = "faults need a gateway that is started here, and --fault-every and --fault-for above 0";
+        return Err(BenchError::Usage(needed.to_owned()));
     }
     let settings = format!("{plan:?} {kinds:?} {:?} {server:?}", (args.fault_every, args.fault_for));
     let before = Kept::before(args, settings)?;
@@ -81,9 +84,9 @@ pub fn run(args: &SoakArgs) -> Result<(), BenchError> {
         // A killed process takes its CPU time along.
         target.pid = None;
     }
-    let timing = Timing { every: args.fault_every, length: args.fault_for, soak: plan.span.duration };
-    let mut faults = Faults::new(&kinds, timing, &plan.orders, &target, beside);
-    faults.found = before.found();
+    let (every, length, soak) = (args.fault_every, args.fault_for, plan.span.duration);
+    let course = Course { kinds, every, length, soak };
+    let faults = Faults::new(course, &plan.orders, &target, beside, before.found());
     let mut keeper = Keeper {
         gateway,
         faults,
@@ -163,7 +166,10 @@ impl Soaked {
         let mut report = Report::new("soak");
         self.before.join(&mut self.driven.tally, &mut report);
         let tally = &self.driven.tally;
-        latency::describe(plan, &self.driven, &mut report);
+        // What it cost is told of this stretch alone: the process of another one is gone.
+        let whole =
+            TrafficPlan { span: Span { duration: args.traffic.duration, ..plan.span }, ..plan.clone() };
+        latency::describe(&whole, &self.driven, &mut report);
         report.number("churn_per_second", args.churn);
         report.count("cut_off", tally.cut_off);
         report.count("returns", tally.returns);
@@ -203,10 +209,10 @@ impl Watcher for Keeper {
         if self.is_interrupted.load(Ordering::Relaxed) {
             return Err(BenchError::Interrupted);
         }
-        if self.faults.look(at, &mut self.gateway)? == Some(Fault::Kill) {
+        if self.faults.look(sample, &mut self.gateway)? == Some(Fault::Kill) {
             self.looks.clear();
         }
-        self.keeping.look(&self.faults.found)?;
+        self.keeping.look(self.faults.found())?;
         // A gateway whose disk stands still need not answer.
         let due = self.looks.last().is_none_or(|last| at.since(last.at) >= LOOK_EVERY);
         if let (true, false, Some(pid)) = (due, self.faults.is_stalled(), self.gateway.pid) {

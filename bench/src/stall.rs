@@ -7,6 +7,7 @@
 //! - A stall in which nobody waited for as long proves nothing: it fails the run.
 
 use crate::backlog::Sample;
+use crate::beside::beside;
 use crate::bystanders::Bystanders;
 use crate::drive::{self, Driven, Starter, Target, Watcher};
 use crate::error::BenchError;
@@ -18,7 +19,6 @@ use crate::plan::TrafficPlan;
 use crate::report::Report;
 use crate::volume::Volume;
 use iris_protocol::{Mono, Placement, ShardId};
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// How much longer than the stall bystanders are measured, and than them the stalled.
@@ -102,19 +102,14 @@ fn measure(
 ) -> Result<Driven, BenchError> {
     bystanders.measure_before()?;
     let target = Target { fresh: true, ..bystanders.target.clone() };
-    let (begin, is_begun) = channel();
-    std::thread::scope(|scope| {
-        let stalled = scope.spawn(move || drive::drive(plan, &target, waiting, &mut Starter::new(begin)));
-        // An error of the stalled says more than that they never began.
-        let seen = is_begun.recv().map_err(|_| BenchError::Protocol("the stalled never began".to_owned()));
+    let stalled = move |begin| drive::drive(plan, &target, waiting, &mut Starter::new(begin));
+    let driven = beside("the stalled", stalled, || {
         let mut freezer = Freezer { volume, stall, since: None };
-        let beside = seen.and_then(|()| bystanders.measure("stall", &mut freezer));
+        let measured = bystanders.measure("stall", &mut freezer);
         // Whatever went wrong: what waits must go on, or nobody ever ends.
-        let thawed = freezer.volume.thaw();
-        let panicked = |_| Err(BenchError::Protocol("the stalled panicked".to_owned()));
-        let driven = stalled.join().unwrap_or_else(panicked)?;
-        beside.and(thawed).map(|()| driven)
-    })
+        measured.and(freezer.volume.thaw())
+    });
+    driven.map(|(driven, ())| driven)
 }
 
 /// Freezes a volume for a while, from the first look on.

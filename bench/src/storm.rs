@@ -5,6 +5,7 @@
 //! - A device counts as back when it has its Welcome; all of them must come back in time.
 //! - Those who stay are measured while the storm blows, from its first moment on.
 
+use crate::beside::beside;
 use crate::bystanders::{Bystanders, elsewhere};
 use crate::clock::Clock;
 use crate::cpu::us_per_message;
@@ -35,10 +36,17 @@ const NAME: &str = "storm";
 /// The run could not be completed, or [`BenchError::Verdict`] if not all devices came back in time, or those who stayed lost
 /// something or suffered more than the limit.
 pub fn run(args: &StormArgs) -> Result<(), BenchError> {
-    if args.devices == 0 || args.connect_rate <= 0.0 || args.within.is_zero() {
-        return Err(BenchError::Usage("allowed: --devices, --connect-rate and --within above 0".to_owned()));
+    let is_possible =
+        args.devices > 0 && args.connect_rate > 0.0 && args.connecting > 0 && !args.within.is_zero();
+    if !is_possible {
+        let allowed = "allowed: --devices, --connect-rate, --connecting and --within above 0";
+        return Err(BenchError::Usage(allowed.to_owned()));
     }
     let server = GatewayPlan::new(&args.gateway)?;
+    if args.elsewhere && (server.is_running_already() || args.bystanders.bystanders == 0) {
+        let needed = "--elsewhere needs bystanders, and a gateway that is started here";
+        return Err(BenchError::Usage(needed.to_owned()));
+    }
     let stay = if args.kill { 0 } else { args.bystanders.bystanders };
     let plan = (stay > 0).then(|| TrafficPlan::bystanders(&args.bystanders)).transpose()?;
     let progress = Progress::new();
@@ -127,39 +135,32 @@ fn watch(
     let idle = FleetPlan::idle(gateway.address, durability(server.durability), args.connect_rate);
     let backoff = Backoff { base: args.within, cap: args.within * 4, stable_after: Duration::ZERO };
     let clock = Clock::start();
-    let idle = FleetPlan { backoff, connecting: args.connecting.max(1), heartbeat: args.heartbeat, ..idle };
+    let idle = FleetPlan { backoff, connecting: args.connecting, heartbeat: args.heartbeat, ..idle };
     let fleet = Fleet::new(idle, clock, leave.to_vec(), Arc::new(Meter::default()));
-    let ((begin, is_begun), (ready, is_ready)) = (channel(), channel());
+    let (begin, is_begun) = channel();
     let sky = Sky {
         clock,
         devices: leave.len(),
         kill: args.kill,
         patience: args.patience,
         server: gateway.pid.filter(|_| !args.kill),
-        ready,
         is_begun,
     };
     let security = gateway.security.clone();
-    std::thread::scope(|scope| {
-        let storm = scope.spawn(move || {
-            exact_timers();
-            sky.blow(fleet, Links::new(&load_config(), security)?)
-        });
-        // An error of the storm says more than that it never got ready.
-        let watched = is_ready.recv().map_err(|_| BenchError::Protocol("the storm never began".to_owned()));
-        let watched = watched.and_then(|()| {
-            if let Some((stayers, name)) = stayers {
-                stayers.measure_before()?;
-                return stayers.measure(name, &mut Starter::new(begin));
-            }
-            // Without the thread of the storm there is nobody to tell.
-            let _ = begin.send(());
-            if args.kill { gateway.kill_and_restart() } else { Ok(()) }
-        });
-        let storm =
-            storm.join().unwrap_or_else(|_| Err(BenchError::Protocol("the storm panicked".to_owned())))?;
-        watched.map(|()| storm)
-    })
+    let storm = move |ready: Sender<()>| {
+        exact_timers();
+        sky.blow(fleet, Links::new(&load_config(), security)?, &ready)
+    };
+    let stormed = beside("the storm", storm, || {
+        if let Some((stayers, name)) = stayers {
+            stayers.measure_before()?;
+            return stayers.measure(name, &mut Starter::new(begin));
+        }
+        // Without the thread of the storm there is nobody to tell.
+        let _ = begin.send(());
+        if args.kill { gateway.kill_and_restart() } else { Ok(()) }
+    });
+    stormed.map(|(storm, ())| storm)
 }
 
 /// What the thread of the storm needs beside its devices.
@@ -171,16 +172,15 @@ struct Sky {
     patience: Duration,
     /// Whose CPU is measured.
     server: Option<u32>,
-    ready: Sender<()>,
     is_begun: Receiver<()>,
 }
 
 impl Sky {
-    fn blow(self, mut fleet: Fleet, mut links: Links) -> Result<Storm, BenchError> {
+    fn blow(self, mut fleet: Fleet, mut links: Links, ready: &Sender<()>) -> Result<Storm, BenchError> {
         fleet.log_in(&mut links, self.devices)?;
         fleet.forget_logins();
         // Without the coordinating thread there is nobody to tell.
-        let _ = self.ready.send(());
+        let _ = ready.send(());
         let mut is_off = false;
         fleet.serve_until(&mut links, || match self.is_begun.try_recv() {
             Ok(()) => true,

@@ -1,7 +1,7 @@
 //! A file system in a file, which can be made to stand still. Mounting one needs root.
 //!
 //! Invariants
-//! - It goes on, and is unmounted, when it is dropped.
+//! - It goes on, and is unmounted, when it is dropped; a process that is killed or panics leaves it as it is.
 
 use crate::error::BenchError;
 use std::fs::File;
@@ -36,9 +36,9 @@ impl Volume {
     /// # Errors
     /// The tool refuses.
     pub fn freeze(&mut self) -> Result<(), BenchError> {
-        call(Command::new("fsfreeze").arg("--freeze").arg(&self.at))?;
+        // Before the tool: it may be interrupted when it has done its work.
         self.is_frozen = true;
-        Ok(())
+        call(Command::new("fsfreeze").arg("--freeze").arg(&self.at))
     }
 
     /// What waits goes on.

@@ -129,7 +129,7 @@ impl DurableLog {
         }
     }
 
-    /// Adds operations to the record that gathers. `now` is the tick's time, as everywhere here.
+    /// Adds operations to the record that gathers. `now` is the tick's time, which what may wait counts from.
     pub(crate) fn append(&mut self, ticket: Ticket, ops: &[Op], now: Instant) {
         let nothing_waited = !self.log.has_gathered();
         let found = self.log.append(ops);

@@ -260,7 +260,7 @@ impl Reactor {
         self.waker.clone()
     }
 
-    /// When the last turn had waited: what it collected had happened by then.
+    /// The time of the last turn: when its wait was over, before it collected what had happened.
     pub fn now(&self) -> Instant {
         self.output.now
     }

@@ -169,7 +169,7 @@ impl Shard {
     fn dispatch(&mut self, index: u32, frame: ClientFrame) {
         let frame = match frame {
             ClientFrame::Send(send) => return self.send_in(index, send),
-            ClientFrame::Other(frame) => frame.frame,
+            ClientFrame::Other(frame) => frame,
         };
         let Some(frame) = frame else {
             return self.reject(index, 0, RejectCode::UnknownFrame);

@@ -47,7 +47,7 @@ pub struct StorageEngine<T> {
     tables: T,
 }
 
-/// Without tables and buffers: they hold payloads.
+/// Without tables: they hold payloads.
 impl<T> fmt::Debug for StorageEngine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StorageEngine").field("merger", &self.merger).finish_non_exhaustive()

@@ -8,6 +8,7 @@ use super::Fleet;
 use crate::error::BenchError;
 use crate::floor::spread::{sender, stride};
 use crate::links::{Ending, Links, Wires};
+use crate::orders::Orders;
 use iris_protocol::Mono;
 use std::time::Duration;
 
@@ -18,6 +19,13 @@ pub(super) struct Churn {
     next: Option<Mono>,
     /// How often all of them were ended.
     cuts: u64,
+}
+
+impl Churn {
+    /// None so far; what was ordered before is not done again.
+    pub(super) fn after(orders: &Orders) -> Self {
+        Self { cuts: orders.cuts(), ..Self::default() }
+    }
 }
 
 impl Fleet {

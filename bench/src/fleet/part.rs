@@ -7,18 +7,19 @@ use super::{Fleet, MINUTE, Tally};
 pub struct Part {
     /// The number of the thread's first member: which thread.
     pub first: u32,
-    /// Minutes of the window that have passed.
+    /// Minutes of the window that passed a minute ago or more.
     pub minutes: usize,
     /// The counts; of the minutes' distributions only those that were not handed in before.
     pub tally: Tally,
 }
 
 impl Fleet {
-    /// Hands in what was counted once another minute of the window has passed. The last one is in the result.
+    /// Hands in what was counted a minute after each minute of the window has passed: by then most of its messages have arrived. The
+    /// last ones are in the result.
     pub(super) fn hand_in(&mut self) {
         let (Some(parts), now) = (&self.plan.parts, self.clock.now()) else { return };
         let passed = now.since(self.tally.window.from).as_secs() / MINUTE.as_secs();
-        let passed = usize::try_from(passed).unwrap_or(usize::MAX);
+        let passed = usize::try_from(passed).unwrap_or(usize::MAX).saturating_sub(1);
         if passed <= self.handed_in || now >= self.tally.window.until {
             return;
         }

@@ -162,11 +162,13 @@ impl Tally {
         self.count(other);
     }
 
-    /// Puts an earlier run of the same devices before this one.
+    /// Puts an earlier run of the same devices before this one. Messages that are set against CPU stay those of this one.
     pub fn resume(&mut self, mut before: Self) {
         before.minutes.append(&mut self.minutes);
         self.minutes = std::mem::take(&mut before.minutes);
+        let completed = self.completed;
         self.count(&before);
+        self.completed = completed;
     }
 
     /// The same with the distributions of these minutes only.

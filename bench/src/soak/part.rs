@@ -64,7 +64,7 @@ impl Kept {
         self.left.as_ref().map_or_else(Found::default, |left| left.found.clone())
     }
 
-    /// Puts it before what was counted since.
+    /// Puts it before what was counted since. Whether what was under way arrived nobody can say: it is told, and not judged.
     pub(super) fn join(&mut self, tally: &mut Tally, report: &mut Report) {
         let Some(left) = self.left.take() else { return };
         report.count("resumed.interruptions", left.interruptions + 1);

@@ -16,7 +16,7 @@ use crate::token::{REFUSAL_DELAY, TokenError};
 use crate::websocket::WebSocketLink;
 use iris_protocol::frame::ClientFrame;
 use iris_protocol::websocket::Refusal;
-use iris_protocol::wire::{self, Hello, client_frame::Frame};
+use iris_protocol::wire::{Hello, client_frame::Frame};
 use iris_protocol::{CloseCode, Mono};
 use iris_reactor::{CloseCause, Conn, Listener};
 use iris_shard::io::{Input, Login, Renewal};
@@ -113,16 +113,14 @@ impl Core {
         let id = state.id();
         if !matches!(state.phase, Phase::Open) {
             match frame {
-                ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Hello(hello)) }) => {
-                    self.take_hello(now, conn, hello);
-                }
+                ClientFrame::Other(Some(Frame::Hello(hello))) => self.take_hello(now, conn, hello),
                 ClientFrame::Send(_) | ClientFrame::Other(_) => {
                     self.close_with(conn, CloseCode::HelloExpected, None);
                 }
             }
             return;
         }
-        if let ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Refresh(refresh)) }) = &frame {
+        if let ClientFrame::Other(Some(Frame::Refresh(refresh))) = &frame {
             let (token, request_id) = (&refresh.token, refresh.request_id);
             return self.take_refresh(now, conn, token, request_id);
         }
@@ -242,9 +240,20 @@ fn trace_frame(shard: u16, conn: Conn, frame: &ClientFrame) {
                 tracing::trace!(shard, conn = conn.to_bits(), offset = through, "ack");
             }
         }
-        ClientFrame::Other(wire::ClientFrame { frame: Some(Frame::Ack(ack)) }) => {
+        ClientFrame::Other(Some(Frame::Ack(ack))) => {
             tracing::trace!(shard, conn = conn.to_bits(), offset = ack.through_offset, "ack");
         }
-        ClientFrame::Other(_) => {}
+        ClientFrame::Other(
+            Some(
+                Frame::Hello(_)
+                | Frame::Send(_)
+                | Frame::Refresh(_)
+                | Frame::Devices(_)
+                | Frame::Unlink(_)
+                | Frame::Ping(_)
+                | Frame::Pong(_),
+            )
+            | None,
+        ) => {}
     }
 }

@@ -16,8 +16,8 @@ use std::ops::Range;
 pub enum ClientFrame {
     /// A Send.
     Send(Send),
-    /// Any other kind, or none that is known.
-    Other(wire::ClientFrame),
+    /// Any other kind; `None`: one that is not known. Never a Send: those are made by `From`.
+    Other(Option<client_frame::Frame>),
 }
 
 /// A Send whose ids are not yet checked.
@@ -48,24 +48,23 @@ pub enum Target {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShownId {
     bytes: [u8; 16],
+    /// 17: it was longer.
     length: u8,
-    is_longer: bool,
 }
 
 impl ShownId {
     /// Takes the first 16 bytes.
     pub fn new(shown: &[u8]) -> Self {
-        let mut id = Self { is_longer: shown.len() > 16, ..Self::default() };
-        for (to, from) in id.bytes.iter_mut().zip(shown) {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(shown) {
             *to = *from;
-            id.length = id.length.saturating_add(1);
         }
-        id
+        Self { bytes, length: u8::try_from(shown.len().min(17)).unwrap_or(17) }
     }
 
     /// Its first bytes, 16 at most.
     pub fn first_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&self.bytes)
     }
 
     /// The id, if it is one.
@@ -73,7 +72,7 @@ impl ShownId {
     /// # Errors
     /// As of [`MessageId::parse`].
     pub fn parse(&self) -> Result<MessageId, IdError> {
-        if self.is_longer { Err(IdError::MessageId) } else { MessageId::parse(self.first_bytes()) }
+        if self.length > 16 { Err(IdError::MessageId) } else { MessageId::parse(self.first_bytes()) }
     }
 }
 
@@ -97,7 +96,7 @@ impl From<wire::ClientFrame> for ClientFrame {
     fn from(frame: wire::ClientFrame) -> Self {
         match frame.frame {
             Some(client_frame::Frame::Send(send)) => Self::Send(send.into()),
-            other => Self::Other(wire::ClientFrame { frame: other }),
+            other => Self::Other(other),
         }
     }
 }

@@ -80,7 +80,7 @@ proptest! {
 }
 
 /// An id with more bytes than an id has is none, and its first ones are told.
-/// Seen to fail when: `is_longer` is not looked at.
+/// Seen to fail when: its length is not looked at.
 #[test]
 fn a_longer_id_is_none() {
     let mut shown = [7; 17];
