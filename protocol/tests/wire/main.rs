@@ -7,3 +7,4 @@ mod golden;
 mod round_trip;
 mod samples;
 mod schema;
+mod sends;

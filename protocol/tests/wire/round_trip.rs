@@ -38,7 +38,7 @@ fn hello() -> impl Strategy<Value = wire::Hello> {
     )
 }
 
-fn send() -> impl Strategy<Value = wire::Send> {
+pub(crate) fn send() -> impl Strategy<Value = wire::Send> {
     (any::<u64>(), option::of(target()), blob(), blob(), any::<Option<u64>>()).prop_map(
         |(request_id, target, message_id, payload, ack_through)| wire::Send {
             request_id,

@@ -180,7 +180,7 @@ fn a_segment_begins_with_its_head_in_the_same_write() {
     assert_eq!(log.written(write).vouch, None);
 }
 
-/// Seen to fail when: a reused buffer keeps the bytes of its former record.
+/// Seen to fail when: a reused buffer keeps the bytes of its former record; or a compact record begins with those before it in its piece.
 #[test]
 fn a_reused_buffer_brings_nothing_along() {
     let mut fresh = provided(Padding::Eight);
